@@ -1,0 +1,1 @@
+"""What runs: thin shells around the decisions of `pipeline`, on Ray, and the command line."""

@@ -1,0 +1,143 @@
+"""Every bound and every window of the system, in one place, with the relations they must keep.
+
+A queue, a batch, a retry, a lease: if it can grow or repeat, its limit is here.  What an operator
+may change is a field of `Windows`; its relations are checked whenever one is made, and a platform
+whose windows break them refuses to start (design section 6, I9).
+"""
+
+from dataclasses import dataclass, fields
+from typing import Final
+
+from pipeline.errors import SettingInvalid
+from pipeline.instant import DurationMs
+
+# --- what one submission may hold -----------------------------------------------------------
+
+CONTENT_BYTES_MAX: Final = 64 * 1024
+RECIPIENT_BYTES_MAX: Final = 512
+TENANT_CHARS_MAX: Final = 64
+GROUP_CHARS_MAX: Final = 128
+METADATA_ENTRIES_MAX: Final = 32
+METADATA_BYTES_MAX: Final = 4 * 1024
+BATCH_KEY_BYTES_MAX: Final = 256
+IDEMPOTENCY_KEY_BYTES_MAX: Final = 256
+
+# --- what one file may hold -----------------------------------------------------------------
+
+# A line must hold the longest content with every byte escaped as \u00XX, and its other fields.
+LINE_BYTES_MAX: Final = 1024 * 1024
+COLUMNS_MAX: Final = 256
+
+# --- batches --------------------------------------------------------------------------------
+
+# One LWT in `idem` stands for a chunk; its boundaries are fixed by index, so that a repeat of the
+# same file meets the same rows.
+CHUNK_MESSAGES_MAX: Final = 1_000
+# The index of a message in its batch has 40 bits in the id.
+BATCH_MESSAGES_MAX: Final = 2**40
+DOORBELL_BODY_BYTES_MAX: Final = 8 * 1024
+DOORBELL_MESSAGES_MAX: Final = 2_000
+READ_PAGE_ROWS_MAX: Final = 2_048
+QUERY_PAGE_ROWS_MAX: Final = 1_000
+WRITE_TRIES_MAX: Final = 3
+JOURNAL_BODY_BYTES_MAX: Final = 64 * 1024
+
+# --- what may be in flight ------------------------------------------------------------------
+
+INGEST_MESSAGES_IN_FLIGHT_MAX: Final = 20_000
+INGEST_BYTES_IN_FLIGHT_MAX: Final = 128 * 1024 * 1024
+OVERLOADED_RETRY_AFTER_MS: Final = 50
+ENTRIES_UNRETIRED_MAX: Final = 20_000
+WRITER_QUEUE_OPERATIONS_MAX: Final = 10_000
+
+_BODY_ENVELOPE_BYTES_MAX: Final = 2 * 1024
+BODY_BYTES_MAX: Final = (
+    CONTENT_BYTES_MAX + RECIPIENT_BYTES_MAX + METADATA_BYTES_MAX + _BODY_ENVELOPE_BYTES_MAX
+)
+
+# A chunk of the longest bodies is admitted when nothing else is in flight; otherwise it could
+# never be accepted.
+assert CHUNK_MESSAGES_MAX * BODY_BYTES_MAX <= INGEST_BYTES_IN_FLIGHT_MAX
+assert CHUNK_MESSAGES_MAX <= INGEST_MESSAGES_IN_FLIGHT_MAX
+assert LINE_BYTES_MAX >= 6 * (CONTENT_BYTES_MAX + RECIPIENT_BYTES_MAX + METADATA_BYTES_MAX)
+
+_DAY_MS: Final = 24 * 3600 * 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Windows:
+    """The windows of the protocol (design section 9) and how long rows live.
+
+    All in milliseconds but `claims_open_max`.  Raises `SettingInvalid`, naming the relation, if
+    they do not fit together.
+    """
+
+    write_deadline_ms: DurationMs = DurationMs(2_000)  # W
+    clock_skew_ms_max: DurationMs = DurationMs(500)  # epsilon
+    steal_after_ms: DurationMs = DurationMs(10_000)  # D
+    heartbeat_ms: DurationMs = DurationMs(1_000)
+    claims_open_max: int = 512  # F
+    near_horizon_ms: DurationMs = DurationMs(180_000)  # H
+    timer_slice_ms: DurationMs = DurationMs(60_000)
+    timer_lead_ms: DurationMs = DurationMs(60_000)
+    idle_read_ms: DurationMs = DurationMs(1_000)
+    checkpoint_ms: DurationMs = DurationMs(250)
+    send_deadline_ms: DurationMs = DurationMs(30_000)
+    owner_refresh_ms: DurationMs = DurationMs(5_000)
+    validity_ms_max: DurationMs = DurationMs(3 * _DAY_MS)
+    buffer_ttl_ms: DurationMs = DurationMs(7 * _DAY_MS)
+    journal_ttl_ms: DurationMs = DurationMs(8 * _DAY_MS)
+    messages_ttl_ms: DurationMs = DurationMs(90 * _DAY_MS)
+    timeline_ttl_ms: DurationMs = DurationMs(90 * _DAY_MS)
+    idem_ttl_ms: DurationMs = DurationMs(90 * _DAY_MS)
+
+    @property
+    def prompt_ms(self) -> DurationMs:
+        """P: a row stored at most this long after its id was born is the id's first."""
+        return DurationMs(self.write_deadline_ms + 2 * self.clock_skew_ms_max)
+
+    @property
+    def read_ahead_rows_max(self) -> int:
+        """How many unresolved rows a lane holds in memory at most."""
+        return 4 * self.claims_open_max
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            if getattr(self, field.name) <= 0:
+                raise SettingInvalid(f"{field.name} must be greater than 0")
+        if self.claims_open_max > 1_024:
+            raise SettingInvalid("claims_open_max must be at most 1024: a journal body is bounded")
+        for broken, relation in (
+            (
+                self.near_horizon_ms
+                < self.timer_slice_ms
+                + self.timer_lead_ms
+                + self.write_deadline_ms
+                + self.clock_skew_ms_max,
+                "near_horizon_ms >= timer_slice_ms + timer_lead_ms + write_deadline_ms"
+                " + clock_skew_ms_max",
+            ),
+            (
+                # Five beats may be late before a lane is stolen from a living owner.
+                self.steal_after_ms < 5 * self.heartbeat_ms,
+                "steal_after_ms >= 5 x heartbeat_ms",
+            ),
+            (
+                self.journal_ttl_ms <= self.buffer_ttl_ms + self.near_horizon_ms,
+                "journal_ttl_ms > buffer_ttl_ms + near_horizon_ms",
+            ),
+            (
+                self.validity_ms_max + self.near_horizon_ms >= self.buffer_ttl_ms,
+                "validity_ms_max + near_horizon_ms < buffer_ttl_ms",
+            ),
+            (
+                not self.idem_ttl_ms >= self.timeline_ttl_ms >= self.messages_ttl_ms,
+                "idem_ttl_ms >= timeline_ttl_ms >= messages_ttl_ms",
+            ),
+            (
+                self.messages_ttl_ms < self.buffer_ttl_ms,
+                "messages_ttl_ms >= buffer_ttl_ms",
+            ),
+        ):
+            if broken:
+                raise SettingInvalid(f"the windows must keep: {relation}")

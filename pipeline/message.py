@@ -1,0 +1,68 @@
+"""What is asked for, and what is ours: submissions, ids, and the rows that stand for messages.
+
+A `Submission` is what was asked for.  Its encoded form is, byte for byte, the body that is stored
+and later read by a connector: it is encoded once, at the door, and never again.  Rows travel as
+plain tuples, thousands at a time; the aliases below say what stands where.
+"""
+
+from typing import Final, NewType
+
+import msgspec
+
+from pipeline.instant import Instant
+
+MessageId = NewType("MessageId", bytes)  # 16 bytes
+PartitionKey = NewType("PartitionKey", bytes)  # 16 bytes
+Body = NewType("Body", bytes)  # an encoded Submission
+
+Channel = NewType("Channel", str)
+
+PRIORITIES: Final = ("urgent", "normal", "bulk")
+
+
+class Submission(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):
+    """One message as it was asked for.  New fields are added at the end, with a default."""
+
+    tenant: str
+    channel: str
+    recipient: str  # in the channel's canonical form: E.164, a normalised address
+    content: str
+    group: str = ""
+    priority: str = "normal"  # one of PRIORITIES
+    expires_at: int | None = None  # an Instant; None: born + the longest validity
+    metadata: dict[str, str] = {}
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(Submission)
+
+encode_body = _encoder.encode
+"""Submission -> Body."""
+
+decode_body = _decoder.decode
+"""Body -> Submission; raises msgspec.DecodeError or msgspec.ValidationError on other bytes."""
+
+# (id, pk, born, group, body): a row of `messages`.  group is `group_key(tenant, group)`.
+MessageRow = tuple[MessageId, PartitionKey, Instant, str, Body]
+
+# (id, pk, born, attempt, group): a row for `buffer`, before the store gives it its `at`.
+BufferEntry = tuple[MessageId, PartitionKey, Instant, int, str]
+
+# (at, id, pk, born, attempt, group): a row of `buffer` as it is read.
+BufferRow = tuple[Instant, MessageId, PartitionKey, Instant, int, str]
+
+# (id, pk, step, at, detail): a row of `timeline`; detail is a short text: connector, reference, reason.
+TimelineRow = tuple[MessageId, PartitionKey, int, Instant, str]
+
+
+def group_key(tenant: str, group: str) -> str:
+    """Return the name that stands for a tenant's group in rows and books.
+
+    The tenant comes first and cannot hold a slash, so two tenants' groups never meet.
+    """
+    return f"{tenant}/{group}"
+
+
+def tenant_of(group_key: str) -> str:
+    """Return the tenant of a group key."""
+    return group_key.partition("/")[0]

@@ -1,0 +1,55 @@
+"""What a connector says of a hand-over, and what its provider can do about repeats."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pipeline.lane_id import LaneId
+from pipeline.lifecycle import Event
+from pipeline.message import Body, MessageId
+
+
+class ProviderClass(StrEnum):
+    """What keeps a lost answer from becoming a second delivery (design 5.4)."""
+
+    KEYED = "K"  # the provider deduplicates by our key
+    QUERYABLE = "Q"  # it can be asked by our id
+    CORRELATED = "C"  # it returns our id in receipts
+    NONE = "0"  # nothing: only an explicit, audited act resends
+
+
+# What may follow a hand-over.  LOSE_ANSWER: the provider may have it.  NOT_SENT: nothing left this
+# process.  DEFER: the provider refused for now, before it took anything.
+OUTCOME_EVENTS = frozenset(
+    {Event.NOT_SENT, Event.DEFER, Event.LOSE_ANSWER, Event.TAKE, Event.REFUSE}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HandOver:
+    """Claimed messages of one lane on their way to one connector; the columns have one length."""
+
+    lane: LaneId
+    message_ids: Sequence[MessageId]
+    attempts: Sequence[int]
+    bodies: Sequence[Body]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcomes:
+    """One event for each message of a `HandOver`, in its order.
+
+    `details` holds, by position, what a person may want to know: a provider's reference or the
+    reason of a refusal, at most a few hundred characters.
+    """
+
+    events: bytes  # one Event number a message
+    details: Mapping[int, str] = field(default_factory=dict)
+
+    @classmethod
+    def all_alike(cls, event: Event, count: int, detail: str = "") -> "Outcomes":
+        """Return the same event for `count` messages."""
+        return cls(
+            events=bytes([event]) * count,
+            details=dict.fromkeys(range(count), detail) if detail else {},
+        )
