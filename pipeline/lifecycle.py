@@ -138,7 +138,8 @@ def next_state(state: MessageState, event: Event) -> MessageState:
 
 def step_of(*, attempt: int, try_no: int, event: Event) -> Step:
     """Return the step of an event; attempts and tries start at 1."""
-    assert attempt >= 1 and 1 <= try_no <= TRIES_MAX, (attempt, try_no)
+    assert attempt >= 1, attempt
+    assert 1 <= try_no <= TRIES_MAX, try_no
     return Step(attempt << (_TRY_BITS + _EVENT_BITS) | try_no << _EVENT_BITS | event)
 
 
@@ -163,7 +164,7 @@ def state_of(step: Step | None) -> MessageState:
 
 
 def attempt_awaited(step: Step | None) -> int | None:
-    """Return the attempt that a message with this largest step waits for, None if it waits for none.
+    """Return the attempt that a message with this largest step waits for, None if none.
 
     A row or timer of attempt n is claimed only if this is n (design 5.5).
     """

@@ -23,14 +23,21 @@ PRIORITIES: Final = ("urgent", "normal", "bulk")
 class Submission(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only=True):
     """One message as it was asked for.  New fields are added at the end, with a default."""
 
+    # First, so that a lane can read it without building the rest (`expiry_of`).
+    expires_at: int | None = None  # an Instant; None: born + the longest validity
     tenant: str
     channel: str
     recipient: str  # in the channel's canonical form: E.164, a normalised address
     content: str
     group: str = ""
     priority: str = "normal"  # one of PRIORITIES
-    expires_at: int | None = None  # an Instant; None: born + the longest validity
     metadata: dict[str, str] = {}
+
+
+class _Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The first field of an encoded Submission; the others are skipped, not built."""
+
+    expires_at: int | None
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -42,6 +49,15 @@ encode_body = _encoder.encode
 decode_body = _decoder.decode
 """Body -> Submission; raises msgspec.DecodeError or msgspec.ValidationError on other bytes."""
 
+_head_decoder: Final = msgspec.msgpack.Decoder(_Head)
+
+
+def expiry_of(body: Body) -> Instant | None:
+    """Return when the submission of a body expires, None if it does not say so."""
+    expires_at = _head_decoder.decode(body).expires_at
+    return None if expires_at is None else Instant(expires_at)
+
+
 # (id, pk, born, group, body): a row of `messages`.  group is `group_key(tenant, group)`.
 MessageRow = tuple[MessageId, PartitionKey, Instant, str, Body]
 
@@ -51,7 +67,7 @@ BufferEntry = tuple[MessageId, PartitionKey, Instant, int, str]
 # (at, id, pk, born, attempt, group): a row of `buffer` as it is read.
 BufferRow = tuple[Instant, MessageId, PartitionKey, Instant, int, str]
 
-# (id, pk, step, at, detail): a row of `timeline`; detail is a short text: connector, reference, reason.
+# (id, pk, step, at, detail): a row of `timeline`; detail: connector, reference or reason.
 TimelineRow = tuple[MessageId, PartitionKey, int, Instant, str]
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from cluster.topology.generation import Core, Generation
+
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
 from pipeline.lifecycle import Step
@@ -65,9 +66,9 @@ class JournalEntry(NamedTuple):
 
 
 class BookCell(NamedTuple):
-    """The counts of one (book, lane): `book` is `group:...` or `day:...`; the highest as_of wins."""
+    """The counts of one (book, lane); of two the higher as_of wins."""
 
-    book: str
+    book: str  # `group:...` or `day:...`
     as_of: int  # seq of the newest entry that is counted
     counts: bytes  # see pipeline/lane/books.py
 
