@@ -1,0 +1,89 @@
+# Every target sets up what it needs in .venv, from nothing but make and Python 3.11 or newer, and
+# starts at once when nothing changed.  `make help` lists the targets.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# make PYTHON=/path/to/python3.12 picks the Python that .venv is made with.
+PYTHON ?=
+# make run MESSAGES=path sends that file instead of the sample.
+MESSAGES ?=
+export MESSAGES
+
+BIN := .venv/bin
+STAMP := .venv/.set-up
+SLOW_TESTS := $(wildcard tests/integration tests/simulation tests/chaos tests/acceptance)
+
+# The stamp names the folder that the environment was made in; one that was moved, or whose Python
+# is gone, does not start.
+ifneq ($(shell test "$$(cat $(STAMP) 2>/dev/null)" = "$$(pwd -P)" && $(BIN)/python -V >/dev/null 2>&1 && echo fresh),fresh)
+.PHONY: $(STAMP)
+endif
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | \
+		while IFS='|' read -r target text; do printf '%-20s %s\n' "$$target" "$$text"; done
+
+.PHONY: set-up
+set-up: $(STAMP) ## make .venv, or bring it up to date
+
+$(STAMP): pyproject.toml requirements.lock tools/set_up.sh
+	@sh tools/set_up.sh '$(PYTHON)'
+
+.PHONY: run
+run: $(STAMP) ## start the platform here and send a sample, or MESSAGES=path
+	@exec $(BIN)/shardpost demo $${MESSAGES:+"$$MESSAGES"}
+
+.PHONY: check format-check lint types imports fast-tests
+check: format-check lint types imports fast-tests ## format, lint, types, imports, fast tests: under a minute
+
+format-check: $(STAMP)
+	$(BIN)/ruff format --check .
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+imports: $(STAMP)
+	$(BIN)/lint-imports
+
+fast-tests: $(STAMP)
+	$(BIN)/python -m pytest -q tests/unit tests/property tests/contract
+
+.PHONY: test
+test: check ## everything: check, then integration, chaos and acceptance tests
+	$(if $(SLOW_TESTS),$(BIN)/python -m pytest $(SLOW_TESTS))
+
+.PHONY: mutants
+mutants: $(STAMP) ## break the code on purpose, line by line: each break must turn the fast tests red
+	$(BIN)/python -m tools.mutants
+
+.PHONY: bench
+bench: $(STAMP) ## every benchmark; each prints JSON lines
+	$(BIN)/python -m benchmarks
+
+.PHONY: draw
+draw: $(STAMP) ## draw again what docs/ takes from the code
+	$(BIN)/python -m tools.draw_lifecycle
+
+.PHONY: format
+format: $(STAMP) ## format the code and sort its imports
+	$(BIN)/ruff check --select I --fix .
+	$(BIN)/ruff format .
+
+# Keeps the pins that still fit; `make lock UPGRADE=1` takes the newest.
+.PHONY: lock
+lock: $(STAMP) ## write requirements.lock from the ranges of pyproject.toml
+	@test -x .venv/lock-tool/bin/uv || { $(BIN)/python -m venv .venv/lock-tool && .venv/lock-tool/bin/python -m pip install --quiet uv; }
+	UV_CUSTOM_COMPILE_COMMAND="make lock" .venv/lock-tool/bin/uv --no-config pip compile --quiet \
+		--universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		$(if $(UPGRADE),--upgrade) --group dev --output-file requirements.lock pyproject.toml
+
+.PHONY: clean
+clean: ## remove .venv and every cache; data folders stay
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	find actors benchmarks cluster pipeline tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
