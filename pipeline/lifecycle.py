@@ -122,10 +122,16 @@ RESOLVED_STATES: Final = frozenset(
     }
 )
 
-_TRY_BITS: Final = 8
+# A step fits in 32 bits.  16 bits of tries outlast the longest validity at the slowest pace.
+_TRY_BITS: Final = 16
 _EVENT_BITS: Final = 8
-_EVENT_MASK: Final = (1 << _EVENT_BITS) - 1
+EVENT_MASK: Final = (1 << _EVENT_BITS) - 1
 TRIES_MAX: Final = (1 << _TRY_BITS) - 1
+ATTEMPTS_MAX: Final = (1 << (32 - _TRY_BITS - _EVENT_BITS)) - 1
+
+# From this number on, an event resolves the message as far as its lane is concerned.
+RESOLVED_FROM: Final = Event.LOSE_ANSWER
+assert all((STATE_AFTER[event] in RESOLVED_STATES) == (event >= RESOLVED_FROM) for event in Event)
 
 
 def next_state(state: MessageState, event: Event) -> MessageState:
@@ -138,14 +144,14 @@ def next_state(state: MessageState, event: Event) -> MessageState:
 
 def step_of(*, attempt: int, try_no: int, event: Event) -> Step:
     """Return the step of an event; attempts and tries start at 1."""
-    assert attempt >= 1, attempt
+    assert 1 <= attempt <= ATTEMPTS_MAX, attempt
     assert 1 <= try_no <= TRIES_MAX, try_no
     return Step(attempt << (_TRY_BITS + _EVENT_BITS) | try_no << _EVENT_BITS | event)
 
 
 def event_of(step: Step) -> Event:
     """Return the event of a step."""
-    return Event(step & _EVENT_MASK)
+    return Event(step & EVENT_MASK)
 
 
 def attempt_of(step: Step) -> int:

@@ -42,12 +42,22 @@ QUERY_PAGE_ROWS_MAX: Final = 1_000
 WRITE_TRIES_MAX: Final = 3
 JOURNAL_BODY_BYTES_MAX: Final = 64 * 1024
 
+# The lines of one body; the rest of it is left to its frame.
+JOURNAL_LINES_BYTES_MAX: Final = 60 * 1024
+OUTCOME_DETAIL_CHARS_MAX: Final = 200
+# All details of one window together; further ones are left out, their events are not.
+OUTCOME_DETAILS_BYTES_MAX: Final = 8 * 1024
+PROJECT_ROWS_MAX: Final = 4_096
+
 # --- what may be in flight ------------------------------------------------------------------
 
 INGEST_MESSAGES_IN_FLIGHT_MAX: Final = 20_000
 INGEST_BYTES_IN_FLIGHT_MAX: Final = 128 * 1024 * 1024
 OVERLOADED_RETRY_AFTER_MS: Final = 50
-ENTRIES_UNRETIRED_MAX: Final = 20_000
+# A connector that could not be reached is left alone for this long, doubling.
+CLAIM_PAUSE_MS_MIN: Final = 100
+CLAIM_PAUSE_MS_MAX: Final = 5_000
+ENTRIES_UNRETIRED_MAX: Final = 4_096
 WRITER_QUEUE_OPERATIONS_MAX: Final = 10_000
 
 _BODY_ENVELOPE_BYTES_MAX: Final = 2 * 1024
@@ -60,6 +70,10 @@ BODY_BYTES_MAX: Final = (
 assert CHUNK_MESSAGES_MAX * BODY_BYTES_MAX <= INGEST_BYTES_IN_FLIGHT_MAX
 assert CHUNK_MESSAGES_MAX <= INGEST_MESSAGES_IN_FLIGHT_MAX
 assert LINE_BYTES_MAX >= 6 * (CONTENT_BYTES_MAX + RECIPIENT_BYTES_MAX + METADATA_BYTES_MAX)
+
+# One window's lines fit in one body: 31 bytes a line, four to a character of a name, see
+# pipeline/lane/window.py; a window is cut where its groups would not fit.
+assert 31 * 1_024 + OUTCOME_DETAILS_BYTES_MAX < JOURNAL_LINES_BYTES_MAX < JOURNAL_BODY_BYTES_MAX
 
 _DAY_MS: Final = 24 * 3600 * 1000
 

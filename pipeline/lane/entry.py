@@ -1,0 +1,230 @@
+"""One append to a lane's journal, and its bytes.
+
+An entry names messages: for each the step that it now has, the event that it had before (so that
+the books can be counted from entries alone), its born (for promptness and retirement) and its
+group.  Claims, outcomes and decisions are the same kind of line.  The columns are packed, not
+the lines: 512 claims take 15 KB and a few microseconds to pack.  Numbers are little-endian.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, repeat
+from operator import ne
+from typing import Final, cast
+
+import msgspec
+import numpy as np
+
+from pipeline.errors import ShardpostError
+from pipeline.instant import Instant
+from pipeline.lifecycle import Step
+from pipeline.message import MessageId, PartitionKey, TimelineRow
+
+FORMAT_VERSION: Final = 1
+NOT_NAMED: Final = 0  # the event before the first: the message enters the books with this entry
+_ID_BYTES: Final = 16
+
+
+class EntryUnreadable(ShardpostError):
+    """The operator must run the release that wrote the journal, or a newer one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """How far the owner came, as of the entry that carries it.
+
+    `offset`: every row with at < offset is resolved.  `retired_through`: no entry with a seq up to
+    this one is needed any more.
+    """
+
+    offset: Instant
+    retired_through: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """What one append says; the columns have one length.  Its seq is the journal's to tell."""
+
+    at: Instant
+    connector: str
+    message_ids: Sequence[MessageId]
+    steps: Sequence[int]
+    events_before: Sequence[int]
+    borns: Sequence[Instant]
+    groups: Sequence[str]
+    partition_keys: Mapping[int, PartitionKey]  # by position, where it is not the id
+    details: Mapping[int, str]  # by position
+    checkpoint: Checkpoint | None
+
+    def key_at(self, position: int) -> PartitionKey:
+        """Return the partition key of the message at a position."""
+        return self.partition_keys.get(position) or PartitionKey(self.message_ids[position])
+
+    def timeline_rows(self) -> list[TimelineRow]:
+        """Return the rows that project this entry."""
+        details: Sequence[str] = (
+            [self.details.get(position, self.connector) for position in range(len(self.steps))]
+            if self.details
+            else [self.connector] * len(self.steps)
+        )
+        # A message's partition key is its id, but for messages that share an ordering key.
+        keys = cast(Sequence[PartitionKey], self.message_ids)
+        if self.partition_keys:
+            keys = [self.partition_keys.get(n, key) for n, key in enumerate(keys)]
+        return list(zip(self.message_ids, keys, self.steps, repeat(self.at), details, strict=False))
+
+
+class _Body(msgspec.Struct, array_like=True, frozen=True):
+    """The stored form.  New fields are added at the end, with a default."""
+
+    version: int
+    at: int
+    connector: str
+    message_ids: bytes
+    steps: bytes  # uint32
+    events_before: bytes  # uint8
+    borns: bytes  # int64
+    groups: list[str]
+    group_numbers: bytes  # uint16, index into groups; empty: all 0
+    partition_keys: dict[int, bytes]
+    details: dict[int, str]
+    checkpoint: tuple[int, int] | None
+
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(_Body)
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """Return the body of an append."""
+    groups = list(dict.fromkeys(entry.groups))
+    numbers = b""
+    if len(groups) > 1:
+        number_of = {group: number for number, group in enumerate(groups)}
+        numbers = np.array([number_of[group] for group in entry.groups], "<u2").tobytes()
+    checkpoint = entry.checkpoint
+    return _encoder.encode(
+        _Body(
+            version=FORMAT_VERSION,
+            at=entry.at,
+            connector=entry.connector,
+            message_ids=b"".join(entry.message_ids),
+            steps=np.array(entry.steps, "<u4").tobytes(),
+            events_before=bytes(entry.events_before),
+            borns=np.array(entry.borns, "<i8").tobytes(),
+            groups=groups,
+            group_numbers=numbers,
+            partition_keys=dict(entry.partition_keys),
+            details=dict(entry.details),
+            checkpoint=(
+                None if checkpoint is None else (checkpoint.offset, checkpoint.retired_through)
+            ),
+        )
+    )
+
+
+def decode_entry(body: bytes) -> Entry:
+    """Return the entry of a body.  Raises `EntryUnreadable` if it is damaged or newer than this."""
+    try:
+        version = msgspec.msgpack.decode(body)[0]
+        if version != FORMAT_VERSION:
+            raise EntryUnreadable(
+                f"the journal holds an entry of format {version}, this release reads"
+                f" {FORMAT_VERSION}: run the release that wrote it, or a newer one"
+            )
+        raw = _decoder.decode(body)
+    except (msgspec.DecodeError, IndexError, TypeError, KeyError) as error:
+        raise EntryUnreadable(f"the journal holds an entry that cannot be read: {error}") from error
+    count = len(raw.message_ids) // _ID_BYTES
+    ids = raw.message_ids
+    return Entry(
+        at=Instant(raw.at),
+        connector=raw.connector,
+        message_ids=[
+            MessageId(ids[start : start + _ID_BYTES]) for start in range(0, len(ids), _ID_BYTES)
+        ],
+        steps=np.frombuffer(raw.steps, "<u4").tolist(),
+        events_before=list(raw.events_before),
+        borns=np.frombuffer(raw.borns, "<i8").tolist(),
+        groups=(
+            [raw.groups[number] for number in np.frombuffer(raw.group_numbers, "<u2").tolist()]
+            if raw.group_numbers
+            else raw.groups * count
+        ),
+        partition_keys={n: PartitionKey(key) for n, key in raw.partition_keys.items()},
+        details=raw.details,
+        checkpoint=(
+            None
+            if raw.checkpoint is None
+            else Checkpoint(offset=Instant(raw.checkpoint[0]), retired_through=raw.checkpoint[1])
+        ),
+    )
+
+
+class EntryBuilder:
+    """Collects the lines of the next append."""
+
+    def __init__(self) -> None:
+        self.message_ids: list[MessageId] = []
+        self.steps: list[int] = []
+        self.events_before: list[int] = []
+        self.borns: list[Instant] = []
+        self.groups: list[str] = []
+        self.partition_keys: dict[int, PartitionKey] = {}
+        self.details: dict[int, str] = {}
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def add_lines(
+        self,
+        *,
+        message_ids: Sequence[MessageId],
+        partition_keys: Sequence[PartitionKey],
+        steps: Sequence[int],
+        events_before: Sequence[int],
+        borns: Sequence[Instant],
+        groups: Sequence[str],
+        details: Mapping[int, str],
+    ) -> None:
+        """Add lines; `details` are by position in the columns given here."""
+        start = len(self.steps)
+        own: Sequence[bytes] = message_ids
+        keys: Sequence[bytes] = partition_keys
+        if any(map(ne, keys, own)):
+            for position, key in enumerate(partition_keys):
+                if key != own[position]:
+                    self.partition_keys[start + position] = key
+        self.message_ids.extend(message_ids)
+        self.steps.extend(steps)
+        self.events_before.extend(events_before)
+        self.borns.extend(borns)
+        self.groups.extend(groups)
+        for position, detail in details.items():
+            self.details[start + position] = detail
+
+    def build(self, *, at: Instant, connector: str, checkpoint: Checkpoint | None) -> Entry:
+        """Return the entry; the builder must not be used again."""
+        return Entry(
+            at=at,
+            connector=connector,
+            message_ids=self.message_ids,
+            steps=self.steps,
+            events_before=self.events_before,
+            borns=self.borns,
+            groups=self.groups,
+            partition_keys=self.partition_keys,
+            details=self.details,
+            checkpoint=checkpoint,
+        )
+
+
+def last_steps(entries: Sequence[Entry]) -> dict[MessageId, Step]:
+    """Return the largest step of each message that the entries name."""
+    folds: dict[MessageId, Step] = {}
+    for id_, step in chain.from_iterable(
+        zip(entry.message_ids, entry.steps, strict=True) for entry in entries
+    ):
+        if step > folds.get(id_, 0):
+            folds[id_] = Step(step)
+    return folds

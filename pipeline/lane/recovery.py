@@ -1,0 +1,104 @@
+"""What a new owner reads back of its lane's journal before it does anything (design 5.2).
+
+The journal is read from its newest entry backwards: the newest checkpoint says through which seq
+entries have retired, and nothing older is needed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.instant import Instant
+from pipeline.lane.entry import Checkpoint, Entry, decode_entry
+from pipeline.lane.window import Window
+from pipeline.lifecycle import EVENT_MASK, Event
+from pipeline.message import MessageId
+from pipeline.ports import JournalEntry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """Where the predecessor stopped."""
+
+    next_seq: int
+    offset: Instant
+    retired_through: int
+    entries: Sequence[tuple[int, Entry]]  # un-retired, in order of seq
+
+    def open_claims(self) -> list[Window]:
+        """Return the claims without outcome, as windows of the entries that named them last."""
+        last_named: dict[MessageId, tuple[int, int]] = {}
+        for seq, entry in self.entries:
+            for id_, step in zip(entry.message_ids, entry.steps, strict=True):
+                last_named[id_] = (seq, step)
+        windows = []
+        for seq, entry in self.entries:
+            positions = [
+                n
+                for n, id_ in enumerate(entry.message_ids)
+                if last_named[id_] == (seq, entry.steps[n])
+                and entry.steps[n] & EVENT_MASK == Event.CLAIM
+            ]
+            if positions:
+                windows.append(_window_of(seq, entry, positions))
+        return windows
+
+
+def _window_of(seq: int, entry: Entry, positions: Sequence[int]) -> Window:
+    ids = [entry.message_ids[n] for n in positions]
+    keys = [entry.key_at(n) for n in positions]
+    return Window(
+        seq=seq,
+        message_ids=ids,
+        partition_keys=keys,
+        borns=[entry.borns[n] for n in positions],
+        groups=[entry.groups[n] for n in positions],
+        steps=[entry.steps[n] for n in positions],
+        bodies=[None] * len(positions),
+        named_at=entry.at,
+        send_before=entry.at,
+    )
+
+
+class JournalReadBack:
+    """Collects a journal, newest first, until all that is un-retired is here."""
+
+    def __init__(self, *, first_offset: Instant) -> None:
+        self._first_offset = first_offset
+        self._entries: list[tuple[int, Entry]] = []
+        self._checkpoint: Checkpoint | None = None
+        self._is_complete = False
+
+    @property
+    def before_seq(self) -> int | None:
+        """Read entries with a seq below this one next; None: from the newest."""
+        return self._entries[-1][0] if self._entries else None
+
+    @property
+    def is_complete(self) -> bool:
+        """Nothing more needs to be read."""
+        return self._is_complete
+
+    def on_entries(self, page: Sequence[JournalEntry], *, limit: int) -> None:
+        """Take a page that was asked for with this limit, newest first."""
+        for journaled in page:
+            checkpoint = self._checkpoint
+            if checkpoint is not None and journaled.seq <= checkpoint.retired_through:
+                self._is_complete = True
+                return
+            entry = decode_entry(journaled.body)
+            self._entries.append((journaled.seq, entry))
+            if checkpoint is None:
+                self._checkpoint = entry.checkpoint
+        if len(page) < limit:
+            self._is_complete = True
+
+    def result(self) -> Recovered:
+        """Return what was read back."""
+        assert self._is_complete
+        checkpoint = self._checkpoint
+        return Recovered(
+            next_seq=self._entries[0][0] + 1 if self._entries else 0,
+            offset=checkpoint.offset if checkpoint else self._first_offset,
+            retired_through=checkpoint.retired_through if checkpoint else -1,
+            entries=list(reversed(self._entries)),
+        )

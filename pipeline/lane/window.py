@@ -1,0 +1,142 @@
+"""Messages that one append claims together, in columns."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from pipeline.instant import DurationMs, Instant, earlier
+from pipeline.lane.actions import HandOverWindow
+from pipeline.lane.entry import EntryBuilder
+from pipeline.lifecycle import Event, Step, attempt_of
+from pipeline.limits import OUTCOME_DETAIL_CHARS_MAX, OUTCOME_DETAILS_BYTES_MAX
+from pipeline.message import Body, MessageId, PartitionKey, expiry_of
+from pipeline.outcome import Outcomes
+
+_LINE_BYTES: Final = 31  # id, step, event before, born, number of the group
+
+
+class Candidate(NamedTuple):
+    """A message that may be claimed.  `fold` is its largest step, None: none; a body may lack."""
+
+    pk: PartitionKey
+    born: Instant
+    group: str
+    fold: Step | None
+    body: Body | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Window:
+    """The claims of one append; the columns have one length."""
+
+    message_ids: Sequence[MessageId]
+    partition_keys: Sequence[PartitionKey]
+    borns: Sequence[Instant]
+    groups: Sequence[str]
+    steps: Sequence[int]  # of the claims
+    bodies: Sequence[Body | None]  # None: claimed by a predecessor
+    named_at: Instant  # when an entry last named the claims
+    send_before: Instant
+    seq: int = -1  # of the entry that claimed them
+    carried_seq: int = -1  # of the entry that named them again, if one did
+    is_carried_in_next: bool = False
+
+    @property
+    def named_seq(self) -> int:
+        """The seq of the newest entry that names the claims."""
+        return max(self.seq, self.carried_seq)
+
+    @named_seq.setter
+    def named_seq(self, seq: int) -> None:
+        self.carried_seq = seq
+
+    def hand_over(self) -> HandOverWindow:
+        """Return what goes to the connector."""
+        bodies = [body for body in self.bodies if body is not None]
+        assert len(bodies) == len(self.message_ids), "only an owner's own claims are handed over"
+        first = self.steps[0]
+        attempts = (
+            [attempt_of(Step(first))] * len(bodies)
+            if self.steps.count(first) == len(bodies)
+            else [attempt_of(Step(step)) for step in self.steps]
+        )
+        return HandOverWindow(
+            seq=self.seq,
+            message_ids=self.message_ids,
+            attempts=attempts,
+            bodies=bodies,
+            send_before=self.send_before,
+        )
+
+    def candidate(self, position: int, *, event: Event) -> Candidate:
+        """Return the message at a position as it stands after the claim ended with `event`."""
+        return Candidate(
+            self.partition_keys[position],
+            self.borns[position],
+            self.groups[position],
+            Step(self.steps[position] - Event.CLAIM + event),
+            self.bodies[position],
+        )
+
+    def add_claim_lines(self, builder: EntryBuilder, events_before: Sequence[int]) -> None:
+        """Add the lines that claim the messages."""
+        builder.add_lines(
+            message_ids=self.message_ids,
+            partition_keys=self.partition_keys,
+            steps=self.steps,
+            events_before=events_before,
+            borns=self.borns,
+            groups=self.groups,
+            details={},
+        )
+
+    def add_outcome_lines(self, builder: EntryBuilder, outcomes: Outcomes) -> None:
+        """Add the lines that end the claims."""
+        builder.add_lines(
+            message_ids=self.message_ids,
+            partition_keys=self.partition_keys,
+            steps=[
+                step - Event.CLAIM + event
+                for step, event in zip(self.steps, outcomes.events, strict=True)
+            ],
+            events_before=[Event.CLAIM] * len(self.steps),
+            borns=self.borns,
+            groups=self.groups,
+            details=bounded_details(outcomes.details),
+        )
+
+
+def bounded_details(details: Mapping[int, str]) -> dict[int, str]:
+    """Return the details, each cut to its longest, as many as a window may carry."""
+    bounded: dict[int, str] = {}
+    left = OUTCOME_DETAILS_BYTES_MAX
+    for position, detail in details.items():
+        cut = detail[:OUTCOME_DETAIL_CHARS_MAX]
+        left -= 4 * len(cut) + 8
+        if left < 0:
+            break
+        bounded[position] = cut
+    return bounded
+
+
+def lines_bytes(groups: Sequence[str], details: Mapping[int, str]) -> int:
+    """Return how many bytes of a journal body the lines of a window take at most."""
+    return (
+        _LINE_BYTES * len(groups)
+        + sum(4 * len(group) + 8 for group in set(groups))
+        + (OUTCOME_DETAILS_BYTES_MAX if details else 0)
+    )
+
+
+def expired_positions(
+    candidates: Sequence[Candidate], *, now: Instant, validity_ms_max: DurationMs
+) -> set[int]:
+    """Return the positions of the candidates that must not be handed over any more."""
+    oldest_born = earlier(now, validity_ms_max)
+    expired = {n for n, candidate in enumerate(candidates) if candidate.born <= oldest_born}
+    for n, candidate in enumerate(candidates):
+        if candidate.body is not None:
+            expires_at = expiry_of(candidate.body)
+            if expires_at is not None and expires_at <= now:
+                expired.add(n)
+    return expired
