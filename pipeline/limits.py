@@ -36,8 +36,13 @@ CHUNK_MESSAGES_MAX: Final = 1_000
 # The index of a message in its batch has 40 bits in the id.
 BATCH_MESSAGES_MAX: Final = 2**40
 DOORBELL_BODY_BYTES_MAX: Final = 8 * 1024
-DOORBELL_MESSAGES_MAX: Final = 2_000
+DOORBELL_MESSAGES_MAX: Final = 4_000
+DOORBELL_BYTES_MAX: Final = 4 * 1024 * 1024
+# A lane that lags drops doorbells; so none is sent to it for this long.
+DOORBELL_QUIET_MS: Final = 500
+OWNER_LOOK_INTERVAL_MS_MIN: Final = 200
 READ_PAGE_ROWS_MAX: Final = 2_048
+JOURNAL_PAGE_ENTRIES_MAX: Final = 256
 QUERY_PAGE_ROWS_MAX: Final = 1_000
 WRITE_TRIES_MAX: Final = 3
 JOURNAL_BODY_BYTES_MAX: Final = 64 * 1024
@@ -48,6 +53,13 @@ OUTCOME_DETAIL_CHARS_MAX: Final = 200
 # All details of one window together; further ones are left out, their events are not.
 OUTCOME_DETAILS_BYTES_MAX: Final = 8 * 1024
 PROJECT_ROWS_MAX: Final = 4_096
+
+# --- what one platform may have -------------------------------------------------------------
+
+INGESTERS_MAX: Final = 64
+# Each core of an embedded store is a file and an actor of its own.
+LOCAL_NODES_MAX: Final = 8
+LOCAL_SHARDS_MAX: Final = 8
 
 # --- what may be in flight ------------------------------------------------------------------
 

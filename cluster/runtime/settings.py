@@ -1,0 +1,263 @@
+"""What an operator may set, and where it is read: one frozen `Settings`, made once at the door.
+
+`shardpost.toml` in the working directory (or the file that SHARDPOST_CONFIG names) and variables
+SHARDPOST_* are read here and nowhere else; a variable beats the file, an argument of the command
+line beats both.  Whatever is wrong becomes `SettingInvalid`: one line that says where it stands,
+what stands there and what may.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from cluster.runtime.setting_names import (
+    CONFIG_VARIABLE,
+    NESTED_DELIMITER,
+    VARIABLE_PREFIX,
+    SettingNames,
+    known_settings,
+    variable_of,
+)
+from pipeline.errors import SettingInvalid
+from pipeline.limits import INGESTERS_MAX, LOCAL_NODES_MAX, LOCAL_SHARDS_MAX, Windows
+
+CONFIG_FILE: Final = Path("shardpost.toml")
+
+_VALUE_CHARS_MAX: Final = 80
+
+
+class StoreKind(StrEnum):
+    """What holds the messages."""
+
+    LOCAL = "local"  # SQLite files in the data folder
+
+
+class ConnectorKind(StrEnum):
+    """What kind of way out a connector is."""
+
+    FILE = "file"  # JSON lines in the data folder's outbox
+
+
+class LogLevel(StrEnum):
+    """The least that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """How a line of the log looks."""
+
+    CONSOLE = "console"
+    JSON = "json"
+
+
+def _refuse_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("should be a whole number")
+    return value
+
+
+def _split_commas(value: object) -> object:
+    """A variable may hold `sms,email` where the file has a list."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+def _refuse_empty(value: object) -> object:
+    # Path("") is the working directory, which nobody means.
+    if value == "":
+        raise ValueError("should name a folder")
+    return value
+
+
+WholeNumber = Annotated[int, BeforeValidator(_refuse_bool)]
+ConnectorName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+ChannelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,32}$")]
+
+
+class ConnectorSettings(BaseModel):
+    """One configured way out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ConnectorKind
+    # Empty: every channel that no other connector names.
+    channels: Annotated[tuple[ChannelName, ...], NoDecode, BeforeValidator(_split_commas)] = ()
+
+
+class LocalSettings(BaseModel):
+    """The shape of the made-up ring that a new data folder gets; an old one keeps its own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    nodes: WholeNumber = Field(default=2, ge=1, le=LOCAL_NODES_MAX)
+    shards: WholeNumber = Field(default=2, ge=1, le=LOCAL_SHARDS_MAX)  # of each node
+
+
+class Settings(BaseModel):
+    """Everything that an operator may set.  Making one reads nothing; `load_settings` does."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Annotated[Path, BeforeValidator(_refuse_empty)] = Path("shardpost-data")
+    store: StoreKind = StoreKind.LOCAL
+    ingesters: WholeNumber = Field(default=1, ge=1, le=INGESTERS_MAX)
+    dashboard: bool = True
+    dashboard_port: WholeNumber = Field(default=8265, ge=1, le=65_535)
+    log_level: LogLevel = LogLevel.INFO
+    log_format: LogFormat = LogFormat.CONSOLE
+    # Ray runs its workers at 15 if nobody says otherwise: behind everything else on the machine.
+    niceness: WholeNumber = Field(default=0, ge=0, le=19)
+    windows: Windows = Windows()
+    local: LocalSettings = LocalSettings()
+    connectors: dict[ConnectorName, ConnectorSettings] = Field(
+        default={"file": ConnectorSettings(kind=ConnectorKind.FILE)}, min_length=1
+    )
+
+    @field_validator("windows", mode="before")
+    @classmethod
+    def _windows_hold_numbers(cls, value: object) -> object:
+        if isinstance(value, dict):
+            for name, number in value.items():
+                if isinstance(number, bool):
+                    raise ValueError(f"{name} should be a whole number")
+        return value
+
+    @field_validator("connectors")
+    @classmethod
+    def _a_channel_has_one_connector(
+        cls, connectors: dict[str, ConnectorSettings]
+    ) -> dict[str, ConnectorSettings]:
+        taken: dict[str, str] = {}
+        for name, connector in connectors.items():
+            for channel in connector.channels or ("",):
+                if channel in taken:
+                    what = f"channel {channel}" if channel else "every channel left over"
+                    raise ValueError(
+                        f"{what} should have one connector, not {taken[channel]} and {name}"
+                    )
+                taken[channel] = name
+        return connectors
+
+    def connector_of(self, channel: str) -> str | None:
+        """Return the name of the connector that the channel goes out by, None if it has none."""
+        for name, connector in self.connectors.items():
+            if channel in connector.channels:
+                return name
+        return next(
+            (name for name, connector in self.connectors.items() if not connector.channels), None
+        )
+
+    def with_data(self, data: Path) -> Self:
+        """Return the same settings for another data folder."""
+        return self.model_copy(update={"data": data})
+
+
+KNOWN_SETTINGS: Final = known_settings(Settings)
+
+
+class _Sources(BaseSettings, Settings):
+    """The same, read: arguments of the constructor are the file's table, variables beat them."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=VARIABLE_PREFIX, env_nested_delimiter=NESTED_DELIMITER
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+
+def load_settings(*, data: Path | None = None) -> Settings:
+    """Read the file and the environment; `data` is the command line's folder, which beats both.
+
+    Raises `SettingInvalid`.
+    """
+    variables = {
+        name.upper(): value
+        for name, value in os.environ.items()
+        if name.upper().startswith(VARIABLE_PREFIX)
+    }
+    file, table = _read_file(variables.get(CONFIG_VARIABLE))
+    names = SettingNames(KNOWN_SETTINGS)
+    for refusal in names.refusals_of_table(table):
+        raise SettingInvalid(f"{file}: {refusal}")
+    for refusal in names.refusals_of_variables(variables):
+        raise SettingInvalid(refusal)
+    try:
+        read = _Sources(**table)
+    except ValidationError as error:
+        raise SettingInvalid(_told(error, file, variables)) from None
+    except SettingInvalid as error:
+        # The windows look at each other, not at where they came from.
+        where = [name for name in variables if name.startswith(variable_of(("windows", "")))]
+        if "windows" in table:
+            where.append(str(file))
+        raise SettingInvalid(f"{', '.join(where)}: {error}") from None
+    settings = Settings.model_construct(
+        **{name: getattr(read, name) for name in Settings.model_fields}
+    )
+    return settings if data is None else settings.with_data(data)
+
+
+def _read_file(named: str | None) -> tuple[Path, dict[str, Any]]:
+    """Return the file's path and table; a file that is not named need not be there."""
+    file = CONFIG_FILE if named is None else Path(named)
+    try:
+        return file, tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if named is None:
+            return file, {}
+        raise SettingInvalid(f"{CONFIG_VARIABLE} = {named!r}: there is no such file") from None
+    except OSError as error:
+        raise SettingInvalid(f"{file}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingInvalid(f"{file}: should be UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingInvalid(f"{file}: is not TOML: {error}") from None
+
+
+def _told(error: ValidationError, file: Path, variables: Mapping[str, str]) -> str:
+    """Return one line about the first thing that is wrong."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    path = tuple(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        section = variable_of((*path[:-1], ""))
+        if any(variable.startswith(section) for variable in variables):
+            return f"{variable_of(path)} is missing"
+        return f"{file}: {'.'.join(path)} is missing"
+    # Below a setting stand positions in a list and notes of the validator's own.
+    for end in range(len(path), 0, -1):
+        if (variable := variable_of(path[:end])) in variables:
+            where, value = variable, variables[variable]
+            break
+    else:
+        where, value = f"{file}: {'.'.join(path)}", first["input"]
+    allowed = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    shown = repr(value)
+    if len(shown) > _VALUE_CHARS_MAX:
+        shown = shown[:_VALUE_CHARS_MAX] + "..."
+    return f"{where} = {shown}: {allowed}"
