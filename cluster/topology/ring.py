@@ -24,7 +24,7 @@ class TokenRange(NamedTuple):
     through: Token
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Ring:
     """The tokens of a ring in ascending order, and the name of the node that has each.
 
@@ -34,7 +34,7 @@ class Ring:
 
     tokens: tuple[Token, ...]
     owners: tuple[str, ...]
-    _column: Int64Array = field(init=False, repr=False, compare=False)
+    _column: Int64Array = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         if not self.tokens:
@@ -44,9 +44,15 @@ class Ring:
         if self.tokens[0] < TOKEN_MIN or self.tokens[-1] > TOKEN_MAX:
             raise ValueError("a token of the ring does not fit into 64 bits")
         for smaller, larger in zip(self.tokens, self.tokens[1:], strict=False):
-            if smaller >= larger:
+            if smaller == larger:
+                raise ValueError(f"token {larger} is in the ring twice")
+            if smaller > larger:
                 raise ValueError(f"token {larger} of the ring stands behind token {smaller}")
         object.__setattr__(self, "_column", np.array(self.tokens, dtype=np.int64))
+
+    def __repr__(self) -> str:
+        # A real ring has thousands of tokens; nobody wants them in a log line.
+        return f"<Ring of {len(set(self.owners))} nodes with {len(self.tokens)} tokens>"
 
     @classmethod
     def of(cls, tokens_by_node: Mapping[str, Iterable[int]]) -> "Ring":

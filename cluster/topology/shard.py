@@ -2,8 +2,8 @@
 
 ScyllaDB's rule, "biased token round robin": the ring, counted from 0, is cut into 2^ignore_msb
 equal periods and each period into `shard_count` equal stripes, one a shard.  The token is *biased*
-first: 2^63 is added, modulo 2^64, so that the smallest signed token counts as 0.  (Shifting the
-signed number instead gives plausible and wrong shards for half of the ring.)
+first: 2^63 is added, modulo 2^64, so that the smallest signed token counts as 0.  Everything after
+that is unsigned: a signed shift gives shards that are right for one half of the ring only.
 """
 
 from typing import Final
@@ -29,20 +29,17 @@ def shard_of(token: Token, *, shard_count: int, ignore_msb: int) -> int:
 
 
 def shards_of(
-    tokens: Int64Array,
-    *,
-    shard_count: Uint64Array | np.uint64,
-    ignore_msb: Uint64Array | np.uint64,
+    tokens: Int64Array, *, shard_counts: Uint64Array, ignore_msbs: Uint64Array
 ) -> npt.NDArray[np.intp]:
-    """Return `shard_of` of each token; the shapes are one for all, or one for each."""
-    shifted = biased_of(tokens) << ignore_msb
+    """Return `shard_of` of each token, each on a node of its own shape."""
+    shifted = biased_of(tokens) << ignore_msbs
     # The high half of a 96-bit product.  Neither partial product nor their sum can pass 2^64, as
     # (2^32 - 1) * (2^32 - 1) + (2^32 - 2) < 2^64.
     low = shifted & _LOW
-    low *= shard_count
+    low *= shard_counts
     low >>= _HALF
     shifted >>= _HALF
-    shifted *= shard_count
+    shifted *= shard_counts
     shifted += low
     shifted >>= _HALF
     return shifted.astype(np.intp)
@@ -54,6 +51,6 @@ def biased_of(tokens: Int64Array) -> Uint64Array:
     return tokens.view(np.uint64) ^ np.uint64(BIAS)
 
 
-def tokens_at(biased: Uint64Array) -> Int64Array:
+def unbiased_of(biased: Uint64Array) -> Int64Array:
     """Return the token at each place counted from 0: the inverse of `biased_of`."""
     return (biased ^ np.uint64(BIAS)).view(np.int64)

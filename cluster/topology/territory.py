@@ -14,7 +14,7 @@ import numpy as np
 
 from cluster.topology.murmur import MASK, Int64Array, Uint64Array, fmix, fmix_each
 from cluster.topology.ring import TokenRange
-from cluster.topology.shard import BIAS, tokens_at
+from cluster.topology.shard import BIAS, unbiased_of
 from cluster.topology.token import Token
 
 
@@ -50,26 +50,31 @@ class Territory:
 
     def token_for(self, nonce: int) -> Token:
         """Return the token that a 64-bit nonce stands for; nonces fill the territory evenly."""
-        ordinal = fmix(nonce) * self.token_count >> 64
+        return self.token_at(fmix(nonce) * self.token_count >> 64)
+
+    def tokens_for(self, nonces: Uint64Array) -> Int64Array:
+        """Return `token_for` of each nonce."""
+        return self.tokens_at(_multiply_high(fmix_each(nonces), self.token_count))
+
+    def token_at(self, ordinal: int) -> Token:
+        """Return the token with this number, counted from 0 in the order of the ring."""
         ordinal += self._skipped[bisect_right(self._starts, ordinal) - 1]
         period_no, place = divmod(ordinal, self._stripe_width)
         return Token((period_no << self._period_bits) + self._stripe_start + place - BIAS)
 
-    def tokens_for(self, nonces: Uint64Array) -> Int64Array:
-        """Return `token_for` of each nonce."""
-        ordinals = _multiply_high(fmix_each(nonces), self.token_count)
-        ordinals += self._skipped_column[
-            np.searchsorted(self._starts_column, ordinals, side="right") - 1
-        ]
+    def tokens_at(self, ordinals: Uint64Array) -> Int64Array:
+        """Return `token_at` of each ordinal."""
+        held = np.searchsorted(self._starts_column, ordinals, side="right") - 1
+        ordinals = ordinals + self._skipped_column[held]
         if self._period_bits == 64:
             # One stripe only; its width and the period itself may be 2^64, which no array holds.
             ordinals += np.uint64(self._stripe_start)
-            return tokens_at(ordinals)
+            return unbiased_of(ordinals)
         period_nos, places = np.divmod(ordinals, np.uint64(self._stripe_width))
         period_nos <<= np.uint64(self._period_bits)
         period_nos += places
         period_nos += np.uint64(self._stripe_start)
-        return tokens_at(period_nos)
+        return unbiased_of(period_nos)
 
     def _shard_tokens_below(self, place: int) -> int:
         period_no, offset = divmod(place, 1 << self._period_bits)

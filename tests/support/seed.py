@@ -1,0 +1,11 @@
+"""Chance for tests that can be told to repeat itself."""
+
+import os
+import random
+
+
+def seeded_random() -> random.Random:
+    """Return a source of chance; its seed is printed, and SHARDPOST_SEED gives it again."""
+    seed = int(os.environ.get("SHARDPOST_SEED") or random.SystemRandom().getrandbits(32))
+    print(f"SHARDPOST_SEED={seed}")  # noqa: T201
+    return random.Random(seed)
