@@ -16,7 +16,7 @@ import numpy.typing as npt
 from cluster.topology import generation_form
 from cluster.topology.forge import forge_key, forge_keys
 from cluster.topology.generation_form import GenerationInvalid, GenerationTooNew
-from cluster.topology.murmur import MASK, Uint64Array
+from cluster.topology.murmur import Uint64Array
 from cluster.topology.ring import Ring
 from cluster.topology.shard import IGNORE_MSB_MAX, SHARD_COUNT_MAX, shard_of, shards_of
 from cluster.topology.territory import Territory
@@ -170,8 +170,6 @@ class Generation:
 
         `nonce` is in [0, 2^64), else ValueError.  Raises `CoreUnknown` and `CoreOwnsNothing`.
         """
-        if not 0 <= nonce <= MASK:
-            raise ValueError(f"a nonce is in [0, 2^64), not {nonce}")
         return forge_key(self._owning_territory(core).token_for(nonce), nonce)
 
     def forged_keys(self, core: Core, nonces: Sequence[int] | Uint64Array) -> list[bytes]:

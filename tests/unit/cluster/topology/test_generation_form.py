@@ -65,6 +65,7 @@ def test_the_form_of_a_later_program_is_refused_by_its_version() -> None:
         FORM_1.replace(b'"prompt_ms":3000,', b""),
         FORM_1.replace(b'"prompt_ms":3000', b'"prompt_ms":3000,"stranger":1'),
         FORM_1.replace(b'"ignore_msb":11', b'"ignore_msb":64'),
+        FORM_1.replace(b'"ignore_msb":11', b'"ignore_msb":11,"stranger":1'),
         FORM_1.replace(b'"name":"a"', b'"name":"b"'),
         FORM_1.replace(b'"name":"a"', b'"name":"a.b"'),
         FORM_1.replace(b",7]", b",9223372036854775807]"),

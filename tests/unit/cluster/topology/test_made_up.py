@@ -14,13 +14,14 @@ RING_OF_SEED_1 = [
 
 
 def test_the_same_arguments_give_the_same_ring_in_every_version() -> None:
-    _, ring = made_up_ring(
+    nodes, ring = made_up_ring(
         node_names=("b", "a"), shard_count=2, vnodes_per_node=2, ignore_msb=12, seed=1
     )
     assert list(zip(ring.tokens, ring.owners, strict=True)) == RING_OF_SEED_1
-    _, same = made_up_ring(
+    same_nodes, same = made_up_ring(
         node_names=("a", "b"), shard_count=2, vnodes_per_node=2, ignore_msb=12, seed=1
     )
+    assert same_nodes == nodes
     assert same == ring
     _, other = made_up_ring(
         node_names=("a", "b"), shard_count=2, vnodes_per_node=2, ignore_msb=12, seed=2
