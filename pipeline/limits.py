@@ -72,6 +72,38 @@ CLAIM_PAUSE_MS_MAX: Final = 5_000
 ENTRIES_UNRETIRED_MAX: Final = 4_096
 WRITER_QUEUE_OPERATIONS_MAX: Final = 10_000
 
+# --- actors ---------------------------------------------------------------------------------
+
+ACTOR_START_TIMEOUT_MS: Final = 60_000
+ACTOR_START_BACKOFF_MS_MIN: Final = 100
+ACTOR_START_BACKOFF_MS_MAX: Final = 30_000
+ACTOR_HEALTH_TIMEOUT_MS: Final = 5_000
+ACTOR_HEALTH_STRIKES_MAX: Final = 3
+
+# --- the embedded store ---------------------------------------------------------------------
+
+# What waits for a file is committed in groups; a group is small enough that another process, which
+# waits for its end, does not wait long.
+COMMIT_OPERATIONS_MAX: Final = 64
+COMMIT_ROWS_MAX: Final = 8_192
+# Many rows lie packed in one row of SQLite.
+BLOCK_ROWS_MAX: Final = 1_024
+BLOCK_BYTES_MAX: Final = 256 * 1024
+# How long SQLite waits for a lock that someone holds who does not queue as we do.
+FILE_BUSY_MS_MAX: Final = 5_000
+# How long a caller waits for any answer of a file: a paused process may hold its lock for ever.
+FILE_ANSWER_MS_MAX: Final = 15_000
+WAL_CHECKPOINT_BYTES_MIN: Final = 4 * 1024 * 1024
+WAL_BYTES_MAX: Final = 64 * 1024 * 1024
+SWEEP_ROWS_MAX: Final = 2_000
+SWEEP_BLOCKS_MAX: Final = 16
+OWNER_TTL_MS: Final = 3_600_000
+
+# Else a caller would give up before it could be told that the file was busy.
+assert FILE_BUSY_MS_MAX < FILE_ANSWER_MS_MAX
+assert COMMIT_OPERATIONS_MAX <= WRITER_QUEUE_OPERATIONS_MAX
+assert WAL_CHECKPOINT_BYTES_MIN < WAL_BYTES_MAX
+
 _BODY_ENVELOPE_BYTES_MAX: Final = 2 * 1024
 BODY_BYTES_MAX: Final = (
     CONTENT_BYTES_MAX + RECIPIENT_BYTES_MAX + METADATA_BYTES_MAX + _BODY_ENVELOPE_BYTES_MAX

@@ -143,9 +143,8 @@ class LaneStore(Protocol):
     async def horizon(self, lane: LaneId) -> Instant:
         """Return an instant `safe`: no row with at <= safe can still appear in the buffer.
 
-        ScyllaDB: the database's time when the read began, less W + epsilon.  A store that gives
-        `at` under its write lock: the newest `at` it gave.  Never decreases by more than
-        clock_skew_ms_max.
+        The store's time when the read began, less W + epsilon; a store that gives `at` under its
+        write lock may say the newest `at` it gave, if that is later.
         """
         ...
 

@@ -330,6 +330,8 @@ class Lane:
                 if candidate.body is None:
                     self._wait_for_body(window.message_ids[n], candidate)
                 else:
+                    # A row may have asked for its body meanwhile.
+                    self._bodyless.pop(window.message_ids[n], None)
                     self._queue[window.message_ids[n]] = candidate
         self._in_flight_unsent = []
         claimed = self._in_flight_window
@@ -451,13 +453,20 @@ class Lane:
         room_bytes = JOURNAL_LINES_BYTES_MAX - self._add_outcomes(builder)
         self._carry_old_claims(builder, now)
         window = self._claim(builder, now, room_bytes=room_bytes)
-        checkpoint = self._checkpoint(now, has_lines=len(builder) > 0)
-        if not len(builder) and checkpoint is None:
-            return
+        has_lines = len(builder) > 0
         seq = self._next_seq
+        if has_lines:
+            # Before the checkpoint: it counts the lines of its own body.
+            unretired = self._recent.name(
+                seq, builder.message_ids, steps=builder.steps, borns=builder.borns
+            )
+        checkpoint = self._checkpoint(now, has_lines=has_lines)
+        if not has_lines:
+            if checkpoint is None:
+                return
+            unretired = self._recent.name(seq, [], steps=[], borns=[])
         self._next_seq += 1
         entry = builder.build(at=now, connector=self._connector, checkpoint=checkpoint)
-        unretired = self._recent.name(seq, entry)
         if window is not None:
             window.seq = seq
             unretired.open_count += len(window.message_ids)

@@ -36,7 +36,7 @@ class RecentSet:
         self._entries: deque[UnretiredEntry] = deque()
         self._by_seq: dict[int, UnretiredEntry] = {}
         for seq, entry in entries:
-            self.name(seq, entry)
+            self.name(seq, entry.message_ids, steps=entry.steps, borns=entry.borns)
 
     def __contains__(self, id_: MessageId) -> bool:
         return id_ in self._known
@@ -67,15 +67,18 @@ class RecentSet:
         """Return an un-retired entry."""
         return self._by_seq[seq]
 
-    def name(self, seq: int, entry: Entry) -> UnretiredEntry:
-        """Add the ids of a new entry; they keep their largest step."""
+    def name(
+        self,
+        seq: int,
+        message_ids: Sequence[MessageId],
+        *,
+        steps: Sequence[int],
+        borns: Sequence[Instant],
+    ) -> UnretiredEntry:
+        """Add the ids of a new entry with their steps; a later line of an id counts."""
         tag = seq << _SEQ_SHIFT
-        self._known.update(
-            zip(entry.message_ids, [tag | step for step in entry.steps], strict=True)
-        )
-        unretired = UnretiredEntry(
-            seq, entry.message_ids, max(entry.borns, default=Instant(0)), open_count=0
-        )
+        self._known.update(zip(message_ids, [tag | step for step in steps], strict=True))
+        unretired = UnretiredEntry(seq, message_ids, max(borns, default=Instant(0)), open_count=0)
         self._entries.append(unretired)
         self._by_seq[seq] = unretired
         return unretired

@@ -1,0 +1,258 @@
+"""The only place where classes become Ray actors and calls go over Ray, behind typed handles.
+
+Schedulers and ingesters are never restarted by Ray: the registry replaces them, under another
+name, so that a process is never taken for the one before it.  No call is retried by Ray.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Final, cast
+
+import ray
+import structlog
+from ray.actor import ActorHandle
+from ray.util import list_named_actors
+
+from actors.config import MACHINE_LABEL, NAMESPACE, PlatformConfig
+from actors.doorbells import Bell
+from actors.ingester import Ingester
+from actors.names import REGISTRY, ActorKey, IngesterKey, SchedulerKey, parse_name
+from actors.open_ports import (
+    open_ingester_ports,
+    open_registry_ports,
+    open_scheduler_ports,
+)
+from actors.registry import ShardRegistry
+from actors.scheduler import Scheduler, SchedulerConfig
+from cluster.runtime.logging import configure_logging
+
+log = structlog.get_logger(__name__)
+
+_DEATHS: Final = (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError)
+
+
+class SchedulerActor(Scheduler):
+    """A scheduler as a process of its own."""
+
+    def __init__(self, config: SchedulerConfig, platform: PlatformConfig) -> None:
+        configure_logging(platform.log_level)
+        super().__init__(config, partial(open_scheduler_ports, platform, config.core))
+
+    def __repr__(self) -> str:
+        core = self._config.core
+        return f"Scheduler({core.node}:{core.shard})"
+
+
+class IngesterActor(Ingester):
+    """An ingester as a process of its own."""
+
+    def __init__(self, number: int, platform: PlatformConfig) -> None:
+        configure_logging(platform.log_level)
+        self._number = number
+        super().__init__(
+            platform.windows, partial(open_ingester_ports, platform, find_bell=find_bell)
+        )
+
+    def __repr__(self) -> str:
+        return f"Ingester({self._number})"
+
+
+class RegistryActor(ShardRegistry):
+    """The registry as a process of its own."""
+
+    def __init__(self, platform: PlatformConfig) -> None:
+        configure_logging(platform.log_level)
+        super().__init__(
+            ingesters_count=platform.ingesters_count,
+            platform_id=platform.platform_id,
+            open_ports=partial(open_registry_ports, platform, RayActorWorld(platform)),
+        )
+
+    def __repr__(self) -> str:
+        return "ShardRegistry"
+
+
+_RemoteScheduler = ray.remote(SchedulerActor)
+_RemoteIngester = ray.remote(IngesterActor)
+_RemoteRegistry = ray.remote(RegistryActor)
+
+
+class ActorGone(Exception):
+    """The actor died, or cannot be reached; the call may or may not have run."""
+
+
+async def _call(method: Any, *args: object) -> Any:  # noqa: ANN401 -- Ray's methods are untyped
+    try:
+        return await method.remote(*args)
+    except _DEATHS as error:
+        raise ActorGone(str(error).partition("\n")[0]) from error
+
+
+class IngesterHandle:
+    """One ingester of the pool."""
+
+    def __init__(self, name: str, actor: ActorHandle[Any]) -> None:
+        self.name = name
+        self._actor = actor
+
+    async def submit(self, chunk: bytes) -> bytes:
+        """Return the encoded reply to an encoded chunk; raises `ActorGone`."""
+        return cast(bytes, await _call(self._actor.submit, chunk))
+
+
+class SchedulerBell:
+    """The doorbell of one scheduler."""
+
+    def __init__(self, actor: ActorHandle[Any]) -> None:
+        self._actor = actor
+
+    async def ring(self, doorbell: bytes) -> list[str]:
+        """Return the lanes that lag; raises `ActorGone`."""
+        return cast(list[str], await _call(self._actor.ring, doorbell))
+
+
+class RegistryHandle:
+    """The registry of the platform that this process is connected to."""
+
+    def __init__(self, actor: ActorHandle[Any]) -> None:
+        self._actor = actor
+
+    async def status(self) -> Mapping[str, Any]:
+        """Return what should run and what does; raises `ActorGone`."""
+        return cast(Mapping[str, Any], await _call(self._actor.status))
+
+    async def drain(self) -> None:
+        """Stop every actor of the platform in order; raises `ActorGone`."""
+        await _call(self._actor.drain)
+
+    def kill(self) -> None:
+        """End the registry at once."""
+        ray.kill(self._actor)
+
+
+def create_registry(platform: PlatformConfig) -> RegistryHandle:
+    """Start the registry.  Ray restarts it as often as it dies; it goes on from what it sees."""
+    return RegistryHandle(
+        _RemoteRegistry.options(
+            name=REGISTRY,
+            namespace=NAMESPACE,
+            lifetime="detached",
+            get_if_exists=True,
+            num_cpus=0,
+            max_restarts=-1,
+            max_task_retries=0,
+        ).remote(platform)
+    )
+
+
+def find_registry() -> RegistryHandle | None:
+    """Return the registry, None if there is none."""
+    actor = _find(REGISTRY)
+    return None if actor is None else RegistryHandle(actor)
+
+
+def find_ingesters() -> list[IngesterHandle]:
+    """Return the ingesters that live."""
+    handles = []
+    for name in _list_names():
+        parsed = parse_name(name)
+        if parsed is not None and isinstance(parsed[0], IngesterKey):
+            actor = _find(name)
+            if actor is not None:
+                handles.append(IngesterHandle(name, actor))
+    return handles
+
+
+async def find_bell(name: str) -> Bell | None:
+    """Return the doorbell of a scheduler by the name in its heartbeat, None if it is gone."""
+    actor = _find(name)
+    return None if actor is None else SchedulerBell(actor)
+
+
+class RayActorWorld:
+    """Ray, as the registry needs it."""
+
+    def __init__(self, platform: PlatformConfig) -> None:
+        self._platform = platform
+
+    async def list_names(self) -> Sequence[str]:
+        """Return the names of the living actors of the platform."""
+        return _list_names()
+
+    async def create(self, key: ActorKey, *, name: str, owner: bytes) -> None:
+        """Start an actor, beside its node of the ring if a machine says that it is there."""
+        options: dict[str, Any] = {
+            "name": name,
+            "namespace": NAMESPACE,
+            "lifetime": "detached",
+            "num_cpus": 0,
+            "max_restarts": 0,
+            "max_task_retries": 0,
+            # Calls are many and batches are ours to count; the actors stay in the dashboard.
+            "enable_task_events": False,
+        }
+        match key:
+            case SchedulerKey(core):
+                machine = self._platform.machine_of(core)
+                if _has_machine(machine):
+                    options["label_selector"] = {MACHINE_LABEL: machine}
+                else:
+                    log.warning("no_machine_for_core", actor=name, machine=machine)
+                _RemoteScheduler.options(**options).remote(
+                    SchedulerConfig(
+                        core=core,
+                        actor_name=name,
+                        owner=owner,
+                        platform_id=self._platform.platform_id,
+                        windows=self._platform.windows,
+                    ),
+                    self._platform,
+                )
+            case IngesterKey(number):
+                options["num_cpus"] = self._platform.num_cpus_ingester
+                _RemoteIngester.options(**options).remote(number, self._platform)
+
+    async def ask_health(self, name: str) -> Any:  # noqa: ANN401 -- see ActorWorld
+        """Return the actor's report; raises what it raises, or that it is gone."""
+        return await _call(_get(name).check_health)
+
+    async def drain(self, name: str) -> None:
+        """Ask a scheduler to release its lanes, or an ingester to close."""
+        parsed = parse_name(name)
+        assert parsed is not None, name
+        actor = _get(name)
+        await _call(actor.drain if isinstance(parsed[0], SchedulerKey) else actor.stop)
+
+    async def kill(self, name: str) -> None:
+        """End an actor at once.  One that is gone already is no error."""
+        actor = _find(name)
+        if actor is not None:
+            ray.kill(actor)
+
+
+def _list_names() -> list[str]:
+    return [
+        actor["name"]
+        for actor in list_named_actors(all_namespaces=True)
+        if actor["namespace"] == NAMESPACE
+    ]
+
+
+def _find(name: str) -> ActorHandle[Any] | None:
+    try:
+        return ray.get_actor(name, namespace=NAMESPACE)
+    except ValueError:
+        return None
+
+
+def _get(name: str) -> ActorHandle[Any]:
+    actor = _find(name)
+    if actor is None:
+        raise ActorGone(f"{name} is gone")
+    return actor
+
+
+def _has_machine(machine: str) -> bool:
+    return any(
+        node["Alive"] and node["Labels"].get(MACHINE_LABEL) == machine for node in ray.nodes()
+    )

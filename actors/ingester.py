@@ -1,0 +1,249 @@
+"""The ingester: makes chunks of submissions durable, then says so, then rings the doorbells.
+
+The order is the promise (design 5.1): the key's row, the bodies, the buffer rows, the answer, the
+doorbell.  A buffer write counts only if its acknowledgement came within W of its start, by the
+wall's clock and by one that runs while the machine sleeps; else it is written again, and the lane
+drops the copy.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import structlog
+
+from actors.doorbells import Doorbells
+from cluster.topology.generation import Core, Generation
+from pipeline.errors import StoreUnavailable, SubmissionInvalid, WriteUnknown
+from pipeline.ingest.accept import LaneBatch, Settled, core_of, plan_accept, settle
+from pipeline.ingest.chunk import (
+    Accepted,
+    KeyTaken,
+    Overloaded,
+    Refused,
+    SubmitChunk,
+    SubmitReply,
+    Unanswered,
+    decode_chunk,
+    encode,
+)
+from pipeline.ingest.doorbell import LaneRows
+from pipeline.ingest.submission import validate_body
+from pipeline.lane_id import LaneId
+from pipeline.limits import (
+    BATCH_MESSAGES_MAX,
+    CHUNK_MESSAGES_MAX,
+    DOORBELL_BODY_BYTES_MAX,
+    INGEST_BYTES_IN_FLIGHT_MAX,
+    INGEST_MESSAGES_IN_FLIGHT_MAX,
+    OVERLOADED_RETRY_AFTER_MS,
+    WRITE_TRIES_MAX,
+    Windows,
+)
+from pipeline.message import Submission
+from pipeline.ports import Clock, IngestStore
+
+log = structlog.get_logger(__name__)
+
+_US_PER_MS = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IngesterPorts:
+    """What an ingester holds of the world."""
+
+    store: IngestStore
+    generations: Sequence[Generation]
+    channels: frozenset[str]  # those that a connector serves
+    clock: Clock
+    chance: Callable[[int], bytes]
+    doorbells: Doorbells
+    close: Callable[[], Awaitable[None]]
+
+
+class Ingester:
+    """Admits as much as fits in its limits; says "overloaded" at once to the rest."""
+
+    def __init__(
+        self, windows: Windows, open_ports: Callable[[], Awaitable[IngesterPorts]]
+    ) -> None:
+        self._windows = windows
+        self._open_ports = open_ports
+        self._lifecycle = asyncio.Lock()
+        self._ports: IngesterPorts | None = None
+        self._messages_in_flight = 0
+        self._bytes_in_flight = 0
+        self._announced: set[LaneId] = set()
+        self._accepted_count = 0
+
+    async def start(self) -> None:
+        """Open the ports.  A second start does nothing."""
+        async with self._lifecycle:
+            if self._ports is None:
+                self._ports = await self._open_ports()
+
+    async def stop(self) -> None:
+        """Close the ports.  May come before start, and twice."""
+        async with self._lifecycle:
+            ports, self._ports = self._ports, None
+            if ports is not None:
+                await ports.doorbells.close()
+                await ports.close()
+
+    async def check_health(self) -> Mapping[str, int]:
+        """Return what a supervisor may want to see."""
+        await self.start()
+        return {
+            "accepted": self._accepted_count,
+            "messages_in_flight": self._messages_in_flight,
+            "bytes_in_flight": self._bytes_in_flight,
+        }
+
+    async def submit(self, data: bytes) -> bytes:
+        """Accept an encoded `SubmitChunk`, all or none; return an encoded `SubmitReply`."""
+        try:
+            chunk = decode_chunk(data)
+        except msgspec.MsgspecError as error:
+            return encode(Refused([(0, "chunk", f"cannot be read: {error}")]))
+        await self.start()
+        ports = self._ports
+        if ports is None:
+            return encode(Overloaded(OVERLOADED_RETRY_AFTER_MS))
+        count = len(chunk.bodies)
+        if (
+            self._messages_in_flight + count > INGEST_MESSAGES_IN_FLIGHT_MAX
+            or self._bytes_in_flight + len(data) > INGEST_BYTES_IN_FLIGHT_MAX
+        ) and self._messages_in_flight:
+            return encode(Overloaded(OVERLOADED_RETRY_AFTER_MS))
+        self._messages_in_flight += count
+        self._bytes_in_flight += len(data)
+        try:
+            return encode(await self._accept(ports, chunk))
+        finally:
+            self._messages_in_flight -= count
+            self._bytes_in_flight -= len(data)
+
+    async def _accept(self, ports: IngesterPorts, chunk: SubmitChunk) -> SubmitReply:
+        submissions, refused = _validated(chunk, channels=ports.channels)
+        if refused:
+            return Refused(refused)
+        plan = plan_accept(
+            chunk,
+            submissions,
+            now=ports.clock.now(),
+            chance=b"" if _is_keyed(chunk) else ports.chance(10 * len(chunk.bodies)),
+        )
+        try:
+            standing = (
+                await ports.store.put_idempotency(plan.idempotency_rows)
+                if plan.idempotency_rows
+                else []
+            )
+            settled = settle(plan, standing, generation=ports.generations[-1])
+            if isinstance(settled, KeyTaken):
+                return settled
+            await self._store(ports, settled)
+        except (StoreUnavailable, WriteUnknown) as error:
+            log.warning("chunk_unanswered", error=str(error), first_index=chunk.first_index)
+            return Unanswered(str(error))
+        self._accepted_count += len(chunk.bodies)
+        for lane, batch in settled.lanes.items():
+            ports.doorbells.ring(core_of(lane), _lane_rows(lane, batch))
+        return Accepted(len(chunk.bodies), plan.message_ids[0], settled.is_repeat)
+
+    async def _store(self, ports: IngesterPorts, settled: Settled) -> None:
+        by_core: dict[Core, list[LaneBatch]] = {}
+        for lane, batch in settled.lanes.items():
+            by_core.setdefault(core_of(lane), []).append(batch)
+        await asyncio.gather(
+            *(
+                ports.store.write_messages(
+                    core, [row for batch in batches for row in batch.message_rows()]
+                )
+                for core, batches in by_core.items()
+            )
+        )
+        await asyncio.gather(
+            *(self._write_buffer(ports, lane, batch) for lane, batch in settled.lanes.items())
+        )
+
+    async def _write_buffer(self, ports: IngesterPorts, lane: LaneId, batch: LaneBatch) -> None:
+        if lane not in self._announced:
+            await ports.store.announce_lane(lane)
+            self._announced.add(lane)
+        entries = batch.buffer_entries()
+        deadline_us = self._windows.write_deadline_ms * _US_PER_MS
+        for _ in range(WRITE_TRIES_MAX):
+            begun = ports.clock.reading()
+            try:
+                await ports.store.write_buffer(lane, entries)
+            except WriteUnknown:
+                # The copy that may have landed is dropped by the lane, as a repeat has the same id.
+                continue
+            ended = ports.clock.reading()
+            if (
+                ended.wall - begun.wall <= deadline_us
+                and ended.boot_us - begun.boot_us <= deadline_us
+            ):
+                return
+            log.warning("buffer_write_late", lane=str(lane))
+        raise WriteUnknown(
+            f"the buffer did not answer within {self._windows.write_deadline_ms} ms,"
+            f" {WRITE_TRIES_MAX} times: repeat the same call"
+        )
+
+
+def _is_keyed(chunk: SubmitChunk) -> bool:
+    return chunk.batch_key is not None or chunk.keys is not None
+
+
+def _validated(
+    chunk: SubmitChunk, *, channels: frozenset[str]
+) -> tuple[list[Submission], list[tuple[int, str, str]]]:
+    """Return the submissions, or why some cannot be accepted."""
+    count = len(chunk.bodies)
+    if not 1 <= count <= CHUNK_MESSAGES_MAX:
+        return [], [(0, "bodies", f"a chunk holds 1 to {CHUNK_MESSAGES_MAX} messages")]
+    if chunk.keys is not None and (len(chunk.keys) != count or len(set(chunk.keys)) != count):
+        return [], [(0, "keys", "each message of a chunk has a key of its own")]
+    if chunk.batch_key is not None:
+        positions = chunk.positions
+        if (
+            len(positions) != count
+            or positions != sorted(set(positions))
+            or not 0 <= positions[0] <= positions[-1] < CHUNK_MESSAGES_MAX
+        ):
+            return [], [(0, "positions", "one for each message, growing, below 1,000")]
+        first = chunk.first_index
+        if first % CHUNK_MESSAGES_MAX or not 0 <= first < BATCH_MESSAGES_MAX:
+            return [], [(0, "first_index", f"a multiple of {CHUNK_MESSAGES_MAX}, below 2^40")]
+    submissions: list[Submission] = []
+    refused: list[tuple[int, str, str]] = []
+    for position, body in enumerate(chunk.bodies):
+        try:
+            submission = validate_body(body)
+        except SubmissionInvalid as error:
+            refused.append((position, error.field, error.reason))
+            continue
+        if submission.tenant != chunk.tenant:
+            refused.append((position, "tenant", "is not the tenant of the chunk"))
+        if submission.channel not in channels:
+            known = ", ".join(sorted(channels))
+            refused.append(
+                (position, "channel", f"no connector serves {submission.channel!r}, but: {known}")
+            )
+        submissions.append(submission)
+    return submissions, refused
+
+
+def _lane_rows(lane: LaneId, batch: LaneBatch) -> LaneRows:
+    bodies = [body if len(body) <= DOORBELL_BODY_BYTES_MAX else b"" for body in batch.bodies]
+    return LaneRows(
+        str(lane),
+        list(batch.message_ids),
+        None,
+        list(batch.borns),
+        list(batch.groups),
+        bodies,
+    )

@@ -1,0 +1,60 @@
+"""The names of actors: what they are, whom they serve, and which incarnation they are.
+
+A name is unique to an incarnation, so that a new process is never taken for the one it replaces.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from cluster.topology.generation import Core
+
+REGISTRY: Final = "registry"
+_SCHEDULER: Final = "scheduler"
+_INGESTER: Final = "ingester"
+OWNER_BYTES: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulerKey:
+    """The place of the scheduler of one core."""
+
+    core: Core
+
+    def __str__(self) -> str:
+        return f"{_SCHEDULER}|{self.core.node}:{self.core.shard}"
+
+
+@dataclass(frozen=True, slots=True)
+class IngesterKey:
+    """The place of one ingester of the pool."""
+
+    number: int
+
+    def __str__(self) -> str:
+        return f"{_INGESTER}|{self.number}"
+
+
+ActorKey = SchedulerKey | IngesterKey
+
+
+def actor_name(key: ActorKey, owner: bytes) -> str:
+    """Return the name of an incarnation."""
+    return f"{key}|{owner.hex()}"
+
+
+def parse_name(name: str) -> tuple[ActorKey, bytes] | None:
+    """Return the place and the owner id of a name, None for a name that is not such a one."""
+    kind, _, rest = name.partition("|")
+    place, _, owner_hex = rest.partition("|")
+    try:
+        owner = bytes.fromhex(owner_hex)
+        if len(owner) != OWNER_BYTES:
+            return None
+        if kind == _SCHEDULER:
+            node, _, shard = place.rpartition(":")
+            return SchedulerKey(Core(node, int(shard))), owner
+        if kind == _INGESTER:
+            return IngesterKey(int(place)), owner
+    except ValueError:
+        return None
+    return None

@@ -1,0 +1,214 @@
+"""The registry: looks at the ring, and sees to it that every core has its scheduler.
+
+A reconcile loop and nothing else; what it needs to know it reads from the store and from Ray's
+list of actors, so that it may be restarted at any moment.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, assert_never
+
+import structlog
+
+from actors.names import ActorKey, IngesterKey, SchedulerKey, actor_name, parse_name
+from actors.reconcile import Backoff, Create, Incarnation, Kill, decide_reconcile
+from pipeline.limits import ACTOR_HEALTH_TIMEOUT_MS
+from pipeline.ports import Clock, TopologySource
+
+log = structlog.get_logger(__name__)
+
+_ROUND_S: Final = 0.5
+_MS_PER_S: Final = 1_000
+
+
+class ActorWorld(Protocol):
+    """Ray, as the registry needs it."""
+
+    async def list_names(self) -> Sequence[str]:
+        """Return the names of the living actors of the platform."""
+        ...
+
+    async def create(self, key: ActorKey, *, name: str, owner: bytes) -> None:
+        """Start an actor; it may take a while to answer."""
+        ...
+
+    async def ask_health(self, name: str) -> Any:  # noqa: ANN401 -- a scheduler's or an ingester's
+        """Return the actor's report; raises what it raises, or that it is gone."""
+        ...
+
+    async def drain(self, name: str) -> None:
+        """Ask a scheduler to release its lanes, or an ingester to close."""
+        ...
+
+    async def kill(self, name: str) -> None:
+        """End an actor at once.  One that is gone already is no error."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryPorts:
+    """What the registry holds of the world."""
+
+    topology: TopologySource
+    world: ActorWorld
+    clock: Clock
+    chance: Callable[[int], bytes]
+    close: Callable[[], Awaitable[None]]
+
+
+class ShardRegistry:
+    """One for a platform."""
+
+    def __init__(
+        self,
+        *,
+        ingesters_count: int,
+        platform_id: bytes,
+        open_ports: Callable[[], Awaitable[RegistryPorts]],
+    ) -> None:
+        self._ingesters_count = ingesters_count
+        self._platform_id = platform_id
+        self._open_ports = open_ports
+        self._lifecycle = asyncio.Lock()
+        self._ports: RegistryPorts | None = None
+        self._loop: asyncio.Task[None] | None = None
+        self._wanted: frozenset[ActorKey] = frozenset()
+        self._actual: dict[str, Incarnation] = {}
+        self._backoffs: dict[ActorKey, Backoff] = {}
+        self._reports: dict[str, Any] = {}
+        self._asking: dict[str, asyncio.Task[None]] = {}
+
+    async def start(self) -> None:
+        """Begin the loop.  A second start does nothing."""
+        async with self._lifecycle:
+            if self._loop is None:
+                self._ports = await self._open_ports()
+                self._loop = asyncio.get_running_loop().create_task(self._run(self._ports))
+
+    async def status(self) -> Mapping[str, Any]:
+        """Return what should run, what does, and the newest report of each."""
+        await self.start()
+        running = {
+            str(actor.key): actor.name for actor in self._actual.values() if actor.is_running
+        }
+        return {
+            "wanted": sorted(map(str, self._wanted)),
+            "running": running,
+            "is_complete": bool(self._wanted)
+            and running.keys() >= {str(key) for key in self._wanted},
+            "reports": {name: self._reports.get(name) for name in running.values()},
+        }
+
+    async def drain(self) -> None:
+        """Stop the loop, then every actor: the doors first, then the lanes."""
+        async with self._lifecycle:
+            ports, loop = self._ports, self._loop
+            if ports is None or loop is None:
+                return
+            self._ports = self._loop = None
+            loop.cancel()
+            await asyncio.gather(loop, *self._asking.values(), return_exceptions=True)
+            names = [
+                (name, parsed[0])
+                for name in await ports.world.list_names()
+                if (parsed := parse_name(name))
+            ]
+            for kind in (IngesterKey, SchedulerKey):
+                await asyncio.gather(
+                    *(self._end(ports, name) for name, key in names if isinstance(key, kind))
+                )
+            await ports.close()
+
+    async def _end(self, ports: RegistryPorts, name: str) -> None:
+        try:
+            await ports.world.drain(name)
+        except Exception as error:
+            log.warning("drain_failed", actor=name, error=str(error))
+        await ports.world.kill(name)
+
+    async def _run(self, ports: RegistryPorts) -> None:
+        while True:
+            try:
+                await self._reconcile(ports)
+            except Exception as error:
+                # Whatever this round could not do, the next one tries again.
+                log.warning("round_failed", error=str(error))
+            await asyncio.sleep(_ROUND_S)
+
+    async def _reconcile(self, ports: RegistryPorts) -> None:
+        generations = await ports.topology.read_generations()
+        self._wanted = frozenset(
+            [
+                *(
+                    SchedulerKey(core)
+                    for generation in generations
+                    for core in generation.cores
+                    if not generation.owns_nothing(core)
+                ),
+                *(IngesterKey(number) for number in range(self._ingesters_count)),
+            ]
+        )
+        await self._observe(ports)
+        now = ports.clock.now()
+        for step in decide_reconcile(
+            wanted=self._wanted,
+            actual=list(self._actual.values()),
+            backoffs=self._backoffs,
+            now=now,
+        ):
+            match step:
+                case Create(key):
+                    owner = self._platform_id + ports.chance(16 - len(self._platform_id))
+                    name = actor_name(key, owner)
+                    log.info("actor_created", actor=name)
+                    self._backoffs.setdefault(key, Backoff()).on_created(now)
+                    self._actual[name] = Incarnation(key=key, name=name, first_seen=now)
+                    await ports.world.create(key, name=name, owner=owner)
+                case Kill(name, reason):
+                    log.warning("actor_killed", actor=name, reason=reason)
+                    await ports.world.kill(name)
+                    self._forget(name)
+                case other:
+                    assert_never(other)
+
+    async def _observe(self, ports: RegistryPorts) -> None:
+        now = ports.clock.now()
+        alive = set(await ports.world.list_names())
+        for name in alive - self._actual.keys():
+            if parsed := parse_name(name):
+                self._actual[name] = Incarnation(key=parsed[0], name=name, first_seen=now)
+        for name in self._actual.keys() - alive:
+            log.warning("actor_gone", actor=name)
+            self._forget(name)
+        for name, actor in self._actual.items():
+            if name not in self._asking:
+                self._asking[name] = asyncio.get_running_loop().create_task(
+                    self._ask(ports, actor)
+                )
+
+    async def _ask(self, ports: RegistryPorts, actor: Incarnation) -> None:
+        timeout_s = ACTOR_HEALTH_TIMEOUT_MS / _MS_PER_S
+        try:
+            report = await asyncio.wait_for(ports.world.ask_health(actor.name), timeout_s)
+        except TimeoutError:
+            # One that has not answered yet has until its start times out.
+            actor.strikes += actor.is_running
+        except Exception as error:
+            if actor.is_running:
+                actor.failure = f"{type(error).__name__}: {error}"
+        else:
+            actor.strikes = 0
+            actor.is_running = True
+            self._reports[actor.name] = report
+            if (backoff := self._backoffs.get(actor.key)) is not None:
+                backoff.on_running()
+        finally:
+            self._asking.pop(actor.name, None)
+
+    def _forget(self, name: str) -> None:
+        self._actual.pop(name, None)
+        self._reports.pop(name, None)
+        task = self._asking.get(name)
+        if task is not None:
+            task.cancel()

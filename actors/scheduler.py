@@ -1,0 +1,199 @@
+"""The scheduler of one core: owns its lanes, and says every second that it lives.
+
+The heartbeat is sent from the event loop that does the work: a loop that is stuck is silent.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from actors.lane_runner import LaneRunner, LaneRunnerPorts, runner_report
+from cluster.topology.generation import Core, Generation
+from pipeline.errors import StoreUnavailable, WriteUnknown
+from pipeline.ingest.accept import core_of
+from pipeline.ingest.doorbell import decode_doorbell
+from pipeline.lane.takeover import GONE, OwnerWatch
+from pipeline.lane_id import LaneId
+from pipeline.limits import Windows
+from pipeline.ports import Beat, Clock, Connector, LaneStore
+
+log = structlog.get_logger(__name__)
+
+_SWEEP_S: Final = 5.0
+_MS_PER_S: Final = 1_000
+_US_PER_MS: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerConfig:
+    """What one scheduler is told at birth; plain data, so that Ray can ship it."""
+
+    core: Core
+    actor_name: str
+    owner: bytes
+    platform_id: bytes
+    windows: Windows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SchedulerPorts:
+    """What a scheduler holds of the world."""
+
+    store: LaneStore
+    generations: Sequence[Generation]
+    connectors: Mapping[str, Connector]  # by channel
+    clock: Clock
+    close: Callable[[], Awaitable[None]]
+
+
+class Scheduler:
+    """Runs the lanes of one core until it is drained."""
+
+    def __init__(
+        self, config: SchedulerConfig, open_ports: Callable[[], Awaitable[SchedulerPorts]]
+    ) -> None:
+        self._config = config
+        self._open_ports = open_ports
+        self._watch = OwnerWatch(steal_after_ms=config.windows.steal_after_ms)
+        self._lifecycle = asyncio.Lock()
+        self._ports: SchedulerPorts | None = None
+        self._runners: dict[str, LaneRunner] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._loops: list[asyncio.Task[None]] = []
+        self._is_draining = False
+
+    async def start(self) -> None:
+        """Open the ports, take the lanes, begin to beat.  A second start does nothing."""
+        async with self._lifecycle:
+            if self._ports is None:
+                ports = await self._open_ports()
+                self._ports = ports
+                await self._beat(ports, ports.clock.now())
+                create = asyncio.get_running_loop().create_task
+                self._loops = [
+                    create(self._beat_for_ever(ports)),
+                    create(self._look_for_lanes_for_ever(ports)),
+                    create(self._sweep_for_ever(ports)),
+                ]
+
+    async def ring(self, doorbell: bytes) -> list[str]:
+        """Take a doorbell; return the names of the lanes that lag and want none for a while."""
+        ports = self._ports
+        if ports is None or self._is_draining:
+            return []
+        lagging = []
+        for rows in decode_doorbell(doorbell):
+            runner = self._runners.get(rows.lane)
+            if runner is None:
+                runner = self._run_lane(ports, LaneId.parse(rows.lane))
+            if runner is None:
+                continue
+            runner.ring(rows)
+            if runner.lane is not None and runner.lane.is_lagging:
+                lagging.append(rows.lane)
+        return lagging
+
+    async def drain(self) -> None:
+        """Finish what is claimed, journal and project it, release every lane."""
+        async with self._lifecycle:
+            ports = self._ports
+            if ports is None:
+                return
+            self._is_draining = True
+            for runner in self._runners.values():
+                runner.drain()
+            await asyncio.gather(*self._tasks.values())
+            for loop in self._loops:
+                loop.cancel()
+            await asyncio.gather(*self._loops, return_exceptions=True)
+            # From here on others may take the lanes at once: nothing of them is held any more.
+            await self._beat(ports, GONE)
+            self._ports = None
+            await ports.close()
+
+    async def check_health(self) -> list[Mapping[str, int | str | bool]]:
+        """Return a report of each lane; raise what ended a loop or a lane.
+
+        Ray sees a living process even when its loops are dead, so the registry asks.
+        """
+        await self.start()
+        for task in (*self._loops, *self._tasks.values()):
+            if task.done() and not task.cancelled():
+                task.result()
+        return [runner_report(runner) for runner in self._runners.values()]
+
+    async def _beat(self, ports: SchedulerPorts, value: int) -> None:
+        config = self._config
+        await ports.store.beat(config.core, Beat(config.owner, config.actor_name, value))
+
+    async def _beat_for_ever(self, ports: SchedulerPorts) -> None:
+        while True:
+            await asyncio.sleep(self._config.windows.heartbeat_ms / _MS_PER_S)
+            try:
+                await self._beat(ports, ports.clock.now())
+            except (StoreUnavailable, WriteUnknown) as error:
+                log.warning("heartbeat_unanswered", error=str(error))
+
+    async def _look_for_lanes_for_ever(self, ports: SchedulerPorts) -> None:
+        while True:
+            for generation in ports.generations:
+                try:
+                    lanes = await ports.store.read_lanes(self._config.core, generation.number)
+                except StoreUnavailable as error:
+                    log.warning("lanes_not_read", error=str(error))
+                    continue
+                for lane_id in lanes:
+                    if str(lane_id) not in self._runners:
+                        self._run_lane(ports, lane_id)
+            await asyncio.sleep(self._config.windows.idle_read_ms / _MS_PER_S)
+
+    async def _sweep_for_ever(self, ports: SchedulerPorts) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            try:
+                await ports.store.sweep(self._config.core)
+            except (StoreUnavailable, WriteUnknown) as error:
+                log.warning("sweep_unanswered", error=str(error))
+
+    def _run_lane(self, ports: SchedulerPorts, lane_id: LaneId) -> LaneRunner | None:
+        assert core_of(lane_id) == self._config.core, lane_id
+        connector = ports.connectors.get(lane_id.channel)
+        if connector is None:
+            # Its messages wait; they were accepted when a connector served the channel.
+            log.error("channel_without_connector", lane=str(lane_id))
+            return None
+        generation = next(g for g in ports.generations if g.number == lane_id.generation)
+        runner = LaneRunner(
+            lane_id,
+            windows=self._config.windows,
+            me=self._config.owner,
+            platform=self._config.platform_id,
+            ports=LaneRunnerPorts(
+                store=ports.store,
+                connector=connector,
+                clock=ports.clock,
+                watch=self._watch,
+                generation=generation,
+            ),
+        )
+        name = str(lane_id)
+        self._runners[name] = runner
+        task = asyncio.get_running_loop().create_task(runner.run(), name=name)
+        task.add_done_callback(self._on_lane_ended)
+        self._tasks[name] = task
+        if self._is_draining:
+            runner.drain()
+        return runner
+
+    def _on_lane_ended(self, task: asyncio.Task[None]) -> None:
+        name = task.get_name()
+        if task.cancelled() or task.exception() is not None:
+            # The registry's next question meets it (`check_health`) and replaces this process.
+            log.error("lane_failed", lane=name, error=str(task.exception()))
+        elif not self._is_draining:
+            # Fenced: another owner has it.  It may come back to us, as any lane may.
+            self._runners.pop(name, None)
+            self._tasks.pop(name, None)

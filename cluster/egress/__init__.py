@@ -1,0 +1,1 @@
+"""How bytes leave the platform: one transport for each kind of provider."""

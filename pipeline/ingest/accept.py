@@ -1,0 +1,173 @@
+"""How submissions become messages: mint ids, find who accepted them before, place them.
+
+Pure, in three steps with the store's answers between them (design 5.1): `plan` gives ids and the
+rows of `idem`; `settle` compares what stands there with what was asked, adopts the born of an
+earlier try, and gives the rows of `messages`, by core; the rows of `buffer`, by lane, are the same
+at every try of writing them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import repeat
+
+from cluster.topology.generation import Core, Generation
+from pipeline.ingest.chunk import KeyTaken, SubmitChunk
+from pipeline.ingest.ids import batch_ids, chunk_id, keyed_id, minted_id
+from pipeline.instant import Instant
+from pipeline.lane_id import LaneId, band_of
+from pipeline.message import (
+    Body,
+    BufferEntry,
+    MessageId,
+    MessageRow,
+    PartitionKey,
+    Submission,
+    group_key,
+)
+from pipeline.ports import IdempotencyRow
+
+_HASH_BYTES = 16
+_CHANCE_BYTES = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneBatch:
+    """Accepted messages of one lane, in columns."""
+
+    message_ids: Sequence[MessageId]
+    borns: Sequence[Instant]
+    groups: Sequence[str]
+    bodies: Sequence[Body]
+
+    def buffer_entries(self) -> list[BufferEntry]:
+        """Return the rows to write; each write of them gives them a new `at`."""
+        keys = map(PartitionKey, self.message_ids)
+        return list(zip(self.message_ids, keys, self.borns, repeat(1), self.groups, strict=False))
+
+    def message_rows(self) -> list[MessageRow]:
+        """Return the rows of `messages`."""
+        keys = map(PartitionKey, self.message_ids)
+        return list(zip(self.message_ids, keys, self.borns, self.groups, self.bodies, strict=True))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AcceptPlan:
+    """Submissions with their ids; `idempotency_rows` is empty if nothing is keyed."""
+
+    chunk: SubmitChunk
+    submissions: Sequence[Submission]
+    message_ids: Sequence[MessageId]
+    idempotency_rows: Sequence[IdempotencyRow]
+    now: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """Messages with their born, by lane; `is_repeat`: a key had been used before."""
+
+    lanes: Mapping[LaneId, LaneBatch]
+    is_repeat: bool
+
+
+def plan_accept(
+    chunk: SubmitChunk, submissions: Sequence[Submission], *, now: Instant, chance: bytes
+) -> AcceptPlan:
+    """Give every submission its id.  `chance`: 10 random bytes for each that has no key."""
+    rows: list[IdempotencyRow] = []
+    ids: list[MessageId]
+    if chunk.batch_key is not None:
+        first = chunk.first_index
+        ids = batch_ids(
+            tenant=chunk.tenant,
+            batch_key=chunk.batch_key,
+            indexes=[first + position for position in chunk.positions],
+        )
+        key = chunk_id(tenant=chunk.tenant, batch_key=chunk.batch_key, first_index=first)
+        rows.append(IdempotencyRow(key, _chunk_hash(chunk), now))
+    elif chunk.keys is not None:
+        ids = [keyed_id(tenant=chunk.tenant, key=key) for key in chunk.keys]
+        rows.extend(
+            IdempotencyRow(id_, blake2b(body, digest_size=_HASH_BYTES).digest(), now)
+            for id_, body in zip(ids, chunk.bodies, strict=True)
+        )
+    else:
+        ids = [
+            minted_id(born=now, chance=chance[start : start + _CHANCE_BYTES])
+            for start in range(0, _CHANCE_BYTES * len(chunk.bodies), _CHANCE_BYTES)
+        ]
+    return AcceptPlan(
+        chunk=chunk, submissions=submissions, message_ids=ids, idempotency_rows=rows, now=now
+    )
+
+
+def settle(
+    plan: AcceptPlan, standing: Sequence[IdempotencyRow], *, generation: Generation
+) -> Settled | KeyTaken:
+    """Take the rows that stand in `idem`, in the order of the plan's, and place the messages."""
+    taken = [
+        position
+        for position, (ours, theirs) in enumerate(zip(plan.idempotency_rows, standing, strict=True))
+        if ours.body_hash != theirs.body_hash
+    ]
+    if taken:
+        positions = [] if plan.chunk.batch_key is not None else taken
+        return KeyTaken(positions, standing[taken[0]].born)
+    count = len(plan.message_ids)
+    if plan.chunk.batch_key is not None:
+        borns = [standing[0].born] * count
+    elif standing:
+        borns = [row.born for row in standing]
+    else:
+        borns = [_minted_born(plan.now)] * count
+    is_repeat = any(
+        theirs.born != ours.born
+        for ours, theirs in zip(plan.idempotency_rows, standing, strict=True)
+    )
+    return Settled(lanes=_by_lane(plan, borns, generation), is_repeat=is_repeat)
+
+
+def core_of(lane: LaneId) -> Core:
+    """Return the core that serves a lane."""
+    return Core(lane.node, lane.shard)
+
+
+def _minted_born(now: Instant) -> Instant:
+    # The born of a minted id is the time in the id, which holds milliseconds.
+    return Instant(now - now % 1_000)
+
+
+def _by_lane(
+    plan: AcceptPlan, borns: Sequence[Instant], generation: Generation
+) -> dict[LaneId, LaneBatch]:
+    positions_of: dict[tuple[int, str, str], list[int]] = {}
+    indexes = generation.core_indexes_of(plan.message_ids).tolist()
+    for position, (index, submission) in enumerate(zip(indexes, plan.submissions, strict=True)):
+        kind = (index, submission.channel, submission.priority)
+        positions = positions_of.get(kind)
+        if positions is None:
+            positions_of[kind] = [position]
+        else:
+            positions.append(position)
+    tenant = plan.chunk.tenant
+    groups = [group_key(tenant, submission.group) for submission in plan.submissions]
+    ids, bodies = plan.message_ids, plan.chunk.bodies
+    lanes = {}
+    for (index, channel, priority), positions in positions_of.items():
+        core = generation.cores[index]
+        band = band_of(tenant=tenant, priority=priority)
+        lanes[LaneId(generation.number, core.node, core.shard, channel, band)] = LaneBatch(
+            message_ids=[ids[n] for n in positions],
+            borns=[borns[n] for n in positions],
+            groups=[groups[n] for n in positions],
+            bodies=[Body(bodies[n]) for n in positions],
+        )
+    return lanes
+
+
+def _chunk_hash(chunk: SubmitChunk) -> bytes:
+    # A body is msgpack and so says where it ends: joined, no two lists of bodies are alike.
+    digest = blake2b(digest_size=_HASH_BYTES)
+    digest.update(b"".join(position.to_bytes(2) for position in chunk.positions))
+    digest.update(b"".join(chunk.bodies))
+    return digest.digest()

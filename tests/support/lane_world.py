@@ -1,0 +1,421 @@
+"""One lane in a world where everything may come late, twice or not at all; from a seed.
+
+The lane is the real one; the world is a store, a provider that counts, and owners that take over
+from each other at any moment.  A deposed owner goes on as a zombie: what it had begun still
+happens, at any later time.  Every action is carried out in two steps, effect and answer, with
+anything in between.  The promises are checked here, from outside, after every effect.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pipeline.instant import DurationMs, Instant, earlier, later
+from pipeline.lane import actions as act
+from pipeline.lane.books import decode_counts
+from pipeline.lane.entry import Entry, decode_entry, encode_entry
+from pipeline.lane.lane import Lane
+from pipeline.lane.recovery import JournalReadBack
+from pipeline.lifecycle import (
+    EVENT_MASK,
+    RESOLVED_FROM,
+    Event,
+    MessageState,
+    Step,
+    attempt_awaited,
+    state_of,
+)
+from pipeline.limits import Windows
+from pipeline.message import (
+    Body,
+    BufferRow,
+    MessageId,
+    PartitionKey,
+    Submission,
+    encode_body,
+    group_key,
+)
+from pipeline.outcome import Outcomes
+from pipeline.ports import BookCell, BufferPage, JournalEntry
+
+WINDOWS = Windows(claims_open_max=4, send_deadline_ms=DurationMs(3_000))
+START = Instant(1_700_000_000_000_000)
+GROUPS = ("default/a", "default/b")
+
+
+def body_of(content: str, expires_at: Instant | None = None) -> Body:
+    return Body(
+        encode_body(
+            Submission(
+                expires_at=expires_at,
+                tenant="default",
+                channel="sms",
+                recipient="+447700900000",
+                content=content,
+            )
+        )
+    )
+
+
+@dataclass(slots=True)
+class Row:
+    at: Instant
+    row: BufferRow
+    visible_from: Instant
+
+
+@dataclass(slots=True)
+class Errand:
+    """An action on its way: first its effect, then its answer."""
+
+    action: act.Action
+    answer: Callable[[], None] | None = None
+
+
+@dataclass(slots=True)
+class Owner:
+    lane: Lane
+    epoch: int
+    errands: list[Errand] = field(default_factory=list)
+    read_through: Instant = START
+
+    def decide(self, now: Instant) -> None:
+        self.errands.extend(Errand(action) for action in self.lane.decide(now))
+
+
+class LaneWorld:
+    """The store, the provider, the owners, and the checks."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.now = START
+        self.prompt_reads = self.chance.random() < 0.5  # a store that gives `at` under its lock
+        self.faults = self.chance.random()
+        self.rows: list[Row] = []
+        self.bodies: dict[MessageId, Body] = {}
+        self.borns: dict[MessageId, Instant] = {}
+        self.groups: dict[MessageId, str] = {}
+        self.accepted: set[MessageId] = set()
+        self.epoch = 0
+        self.journal: dict[int, bytes] = {}
+        self.entries: dict[int, Entry] = {}
+        self.offset = earlier(START, WINDOWS.write_deadline_ms + 2 * WINDOWS.clock_skew_ms_max)
+        self.retired_through = -1
+        self.journaled_steps: dict[MessageId, set[int]] = {}
+        self.timeline: dict[MessageId, set[int]] = {}
+        self.cells: dict[str, BookCell] = {}
+        self.seen_by_provider: Counter[MessageId] = Counter()
+        self.zombies: list[Owner] = []
+        self.takeovers_count = 0
+        self.owner = self._take_over()
+
+    # --- what happens -------------------------------------------------------------------------
+
+    def submit(self) -> None:
+        """A message is accepted: its first row lands now, and is seen a little later."""
+        id_ = MessageId(self.chance.randbytes(16))
+        expires = later(self.now, 4_000) if self.chance.random() < 0.05 else None
+        self.bodies[id_] = body_of(id_.hex(), expires)
+        self.borns[id_] = earlier(self.now, self.chance.randrange(100))
+        self.groups[id_] = self.chance.choice(GROUPS)
+        self.write_row(id_)
+
+    def write_row(self, id_: MessageId) -> None:
+        """A row of an id lands: the first, a rewrite, a ghost, or a replay of the key."""
+        is_first = id_ not in self.accepted
+        at = self.now
+        if self.rows and at <= self.rows[-1].at:
+            at = Instant(self.rows[-1].at + 1)
+        delay_ms = 0 if self.prompt_reads else self.chance.randrange(WINDOWS.write_deadline_ms)
+        row: BufferRow = (at, id_, PartitionKey(id_), self.borns[id_], 1, self.groups[id_])
+        self.rows.append(Row(at, row, START if self.prompt_reads else later(at, delay_ms)))
+        if is_first:
+            self.accepted.add(id_)
+
+    def ring(self) -> None:
+        """A doorbell for rows that can be seen; once, twice, late or never."""
+        known = [row for row in self.rows if row.visible_from <= self.now]
+        if not known:
+            return
+        recent = known[-8:] if self.chance.random() < 0.8 else known
+        chosen = self.chance.choices(recent, k=self.chance.randrange(1, 6))
+        owner = self.chance.choice([self.owner, self.owner, *self.zombies])
+        ids = [row.row[1] for row in chosen]
+        owner.lane.on_doorbell(
+            message_ids=ids,
+            partition_keys=[PartitionKey(id_) for id_ in ids],
+            borns=[self.borns[id_] for id_ in ids],
+            groups=[self.groups[id_] for id_ in ids],
+            bodies=[Body(b"") if self.chance.random() < 0.1 else self.bodies[id_] for id_ in ids],
+        )
+
+    def replay(self) -> None:
+        """The client repeats a key, or a ghost of an earlier write lands."""
+        if self.accepted:
+            self.write_row(self.chance.choice(sorted(self.accepted)))
+
+    def tick(self, duration_ms: int) -> None:
+        self.now = later(self.now, duration_ms)
+
+    def take_over(self) -> None:
+        self.zombies.append(self.owner)
+        self.takeovers_count += 1
+        self.owner = self._take_over()
+
+    def _take_over(self) -> Owner:
+        self.epoch += 1
+        read_back = JournalReadBack(first_offset=self.offset if not self.journal else Instant(0))
+        if not self.journal:
+            read_back = JournalReadBack(
+                first_offset=earlier(
+                    START, WINDOWS.write_deadline_ms + 2 * WINDOWS.clock_skew_ms_max
+                )
+            )
+        while not read_back.is_complete:
+            before = read_back.before_seq
+            seqs = [
+                seq for seq in sorted(self.journal, reverse=True) if before is None or seq < before
+            ]
+            page = [JournalEntry(seq, self.journal[seq]) for seq in seqs[:3]]
+            read_back.on_entries(page, limit=3)
+        recovered = read_back.result()
+        lane = Lane(recovered, windows=WINDOWS, connector="file", now=self.now)
+        return Owner(lane, self.epoch)
+
+    def step(self, owner: Owner, *, is_calm: bool = False) -> bool:
+        """Carry out one step of one errand; return whether there was one."""
+        if not owner.errands:
+            return False
+        errand = owner.errands[0 if is_calm else self.chance.randrange(len(owner.errands))]
+        if errand.answer is None:
+            errand.answer = self._effect(owner, errand.action, is_calm=is_calm)
+        else:
+            owner.errands.remove(errand)
+            errand.answer()
+        return True
+
+    # --- effects ------------------------------------------------------------------------------
+
+    def _effect(self, owner: Owner, action: act.Action, *, is_calm: bool) -> Callable[[], None]:
+        lane = owner.lane
+        fails = not is_calm and self.chance.random() < 0.1 * self.faults
+        match action:
+            case act.Append(seq=seq, body=body):
+                applied = owner.epoch == self.epoch
+                if applied:
+                    self._journal(seq, body)
+                if fails:
+                    return lambda: owner.errands.append(Errand(action))
+                if applied:
+                    return lambda: lane.on_applied(seq, now=self.now)
+                return lane.on_fenced
+            case act.HandOverWindow():
+                return self._hand_over(owner, action, is_calm=is_calm)
+            case act.ReadRows():
+                if fails:
+                    return lane.on_read_failed
+                page, through = self._read(owner, action)
+                return lambda: lane.on_rows(page, through=through)
+            case act.ReadBodies(keys=keys):
+                bodies = {id_: self.bodies[id_] for _, id_ in keys}
+                if fails:
+                    return lambda: lane.on_bodies_failed(now=self.now)
+                return lambda: lane.on_bodies([id_ for _, id_ in keys], bodies, now=self.now)
+            case act.ReadFolds(keys=keys):
+                folds = {
+                    id_: Step(max(self.timeline[id_])) for _, id_ in keys if id_ in self.timeline
+                }
+                if fails:
+                    return lambda: lane.on_folds_failed(now=self.now)
+                return lambda: lane.on_folds([id_ for _, id_ in keys], folds)
+            case act.Project(rows=rows):
+                if not fails or self.chance.random() < 0.5:
+                    for id_, _, step, _, _ in rows:
+                        assert step in self.journaled_steps[id_], "projected, never journaled"
+                        self.timeline.setdefault(id_, set()).add(step)
+                return (
+                    (lambda: lane.on_project_failed(now=self.now)) if fails else lane.on_projected
+                )
+            case act.ReadBooks(books=books):
+                cells = [self.cells[book] for book in books if book in self.cells]
+                if fails:
+                    return lambda: lane.on_books_read_failed(now=self.now)
+                return lambda: lane.on_books_read(cells)
+            case act.WriteBooks(cells=cells):
+                if not fails or self.chance.random() < 0.5:
+                    for cell in cells:
+                        if cell.as_of > self.cells.get(cell.book, cell._replace(as_of=-1)).as_of:
+                            self.cells[cell.book] = cell
+                return lane.on_books_write_failed if fails else lane.on_books_written
+
+    def _hand_over(
+        self, owner: Owner, window: act.HandOverWindow, *, is_calm: bool
+    ) -> Callable[[], None]:
+        count = len(window.message_ids)
+        events = bytearray()
+        if self.now > window.send_before:
+            events.extend([Event.NOT_SENT] * count)
+        else:
+            for id_, attempt in zip(window.message_ids, window.attempts, strict=True):
+                chance = 1.0 if is_calm else self.chance.random()
+                if chance < 0.05:
+                    events.append(Event.NOT_SENT)
+                    continue
+                steps = self.journaled_steps.get(id_, set())
+                assert any(
+                    step & EVENT_MASK == Event.CLAIM and step >> 24 == attempt for step in steps
+                ), "handed over without a journaled claim"
+                assert id_ in self.accepted
+                self.seen_by_provider[id_] += 1
+                assert self.seen_by_provider[id_] == 1, "handed over twice"
+                assert self.bodies[id_] in window.bodies
+                events.append(
+                    Event.REFUSE
+                    if chance < 0.08
+                    else Event.LOSE_ANSWER
+                    if chance < 0.12
+                    else Event.TAKE
+                )
+        outcomes = Outcomes(events=bytes(events), details={0: "x"} if count % 2 else {})
+        return lambda: owner.lane.on_outcomes(window.seq, outcomes, now=self.now)
+
+    def _read(self, owner: Owner, read: act.ReadRows) -> tuple[BufferPage, Instant]:
+        if read.resume is None:
+            owner.read_through = earlier(
+                self.now, WINDOWS.write_deadline_ms + WINDOWS.clock_skew_ms_max
+            )
+            if self.prompt_reads:
+                newest = max((row.at for row in self.rows), default=START)
+                owner.read_through = max(newest, owner.read_through)
+            start = read.from_at
+            position = -1
+        else:
+            position = int(read.resume)
+            start = Instant(0)
+        through = owner.read_through
+        found = [
+            (n, row.row)
+            for n, row in enumerate(self.rows)
+            if n > position and start <= row.at <= through and row.visible_from <= self.now
+        ]
+        limit = self.chance.randrange(1, read.limit + 1)  # short pages are no ends
+        page = found[:limit]
+        resume = str(page[-1][0]).encode() if len(found) > limit else None
+        return BufferPage([row for _, row in page], resume), through
+
+    def _journal(self, seq: int, body: bytes) -> None:
+        if seq in self.journal:
+            assert self.journal[seq] == body, "a seq never carries other bytes"
+            return
+        assert seq == len(self.journal), "seq has no gaps"
+        entry = decode_entry(body)
+        assert encode_entry(entry) == body
+        self.journal[seq] = body
+        self.entries[seq] = entry
+        for id_, step in zip(entry.message_ids, entry.steps, strict=True):
+            steps = self.journaled_steps.setdefault(id_, set())
+            if step & EVENT_MASK == Event.CLAIM and step not in steps:
+                waits = attempt_awaited(Step(max(steps)) if steps else None)
+                assert waits == step >> 24, "claimed, though it does not wait for a claim"
+            steps.add(step)
+        if entry.checkpoint is not None:
+            self._check_checkpoint(entry)
+        open_count = sum(
+            max(steps) & EVENT_MASK == Event.CLAIM for steps in self.journaled_steps.values()
+        )
+        assert open_count <= WINDOWS.claims_open_max, "more than F claims without outcome"
+
+    def _check_checkpoint(self, entry: Entry) -> None:
+        checkpoint = entry.checkpoint
+        assert checkpoint is not None
+        assert checkpoint.offset >= self.offset, "the offset went back"
+        assert checkpoint.retired_through >= self.retired_through, "retirement went back"
+        for seq in range(self.retired_through + 1, checkpoint.retired_through + 1):
+            for id_, step in zip(
+                self.entries[seq].message_ids, self.entries[seq].steps, strict=True
+            ):
+                assert step in self.timeline.get(id_, ()), "retired, not projected"
+                later_steps = {
+                    s
+                    for later_seq in self.entries
+                    if later_seq > seq
+                    for i, s in zip(
+                        self.entries[later_seq].message_ids,
+                        self.entries[later_seq].steps,
+                        strict=True,
+                    )
+                    if i == id_ and s >= step
+                }
+                assert step & EVENT_MASK != Event.CLAIM or later_steps, "retired with an open claim"
+        self.offset, self.retired_through = checkpoint.offset, checkpoint.retired_through
+        for id_ in self.accepted:
+            steps = self.journaled_steps.get(id_)
+            if steps and max(steps) & EVENT_MASK >= RESOLVED_FROM:
+                continue
+            if steps and max(steps) & EVENT_MASK == Event.CLAIM:
+                continue
+            assert any(row.row[1] == id_ and row.at >= self.offset for row in self.rows), (
+                "the offset passed a row that is not resolved"
+            )
+
+    # --- the end ------------------------------------------------------------------------------
+
+    def heal(self) -> None:
+        """No more faults: the owner of now brings everything to an end, by its rows alone."""
+        for _ in range(20_000):
+            self.owner.decide(self.now)
+            if not self.step(self.owner, is_calm=True):
+                if self._is_over():
+                    return
+                self.tick(WINDOWS.checkpoint_ms)
+        raise AssertionError(f"not at its end: {self._open()}")
+
+    def _open(self) -> list[str]:
+        return [
+            id_.hex()
+            for id_ in sorted(self.accepted)
+            if max(self.timeline.get(id_, {0})) & EVENT_MASK < RESOLVED_FROM
+        ]
+
+    def _is_over(self) -> bool:
+        return not self._open() and self.owner.lane.open_count == 0 and not self._unretired()
+
+    def _unretired(self) -> bool:
+        return any(
+            entry.message_ids and seq > self.retired_through for seq, entry in self.entries.items()
+        )
+
+    def check_end(self) -> None:
+        """The timeline, the provider and the books tell the same story."""
+        for id_ in self.accepted:
+            fold = Step(max(self.timeline[id_]))
+            match state_of(fold):
+                case MessageState.SENT | MessageState.FAILED:
+                    assert self.seen_by_provider[id_] == 1
+                case MessageState.EXPIRED:
+                    assert self.seen_by_provider[id_] == 0
+                case state:
+                    assert state is MessageState.UNCERTAIN, state
+        truth: dict[str, Counter[MessageState]] = {}
+        for id_ in self.accepted:
+            book = f"group:{self.groups[id_]}"
+            truth.setdefault(book, Counter())[state_of(Step(max(self.timeline[id_])))] += 1
+        for book, counts in truth.items():
+            assert decode_counts(self.cells[book].counts) == counts, book
+        days = [cell for book, cell in self.cells.items() if book.startswith("day:")]
+        assert sum(decode_counts(cell.counts).total() for cell in days) == len(self.accepted)
+        self._idle(rounds=10)  # the newest rows may be copies, read only now
+        before = len(self.journal)
+        self._idle(rounds=40)
+        assert len(self.journal) == before, "an idle lane writes nothing"
+
+    def _idle(self, *, rounds: int) -> None:
+        for _ in range(rounds):
+            self.tick(WINDOWS.idle_read_ms)
+            self.owner.decide(self.now)
+            while self.step(self.owner, is_calm=True):
+                self.owner.decide(self.now)
+
+
+__all__ = ["GROUPS", "START", "WINDOWS", "LaneWorld", "body_of", "group_key"]
