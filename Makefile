@@ -13,7 +13,8 @@ export MESSAGES
 
 BIN := .venv/bin
 STAMP := .venv/.set-up
-SLOW_TESTS := $(wildcard tests/integration tests/simulation tests/chaos tests/acceptance)
+FAST_TESTS := $(wildcard tests/unit tests/property tests/contract tests/simulation)
+SLOW_TESTS := $(wildcard tests/integration tests/chaos tests/acceptance)
 
 # The stamp names the folder that the environment was made in; one that was moved, or whose Python
 # is gone, does not start.
@@ -52,7 +53,7 @@ imports: $(STAMP)
 	$(BIN)/lint-imports
 
 fast-tests: $(STAMP)
-	$(BIN)/python -m pytest -q tests/unit tests/property tests/contract
+	$(BIN)/python -m pytest -q $(FAST_TESTS)
 
 .PHONY: test
 test: check ## everything: check, then integration, chaos and acceptance tests

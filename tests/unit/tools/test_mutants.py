@@ -1,0 +1,109 @@
+from pathlib import Path
+
+import pytest
+
+from tools import mutants
+from tools.mutants import (
+    FAST_TESTS,
+    ROOT,
+    TABLE,
+    Mutant,
+    TableInvalid,
+    TreeCopy,
+    Verdict,
+    mutate,
+    read_table,
+    try_mutant,
+)
+
+SOURCE = "def twice(number):\n    return number * 2\n"
+
+
+def mutant(old: str = "number * 2", new: str = "number * 3", file: str = "code.py") -> Mutant:
+    return Mutant(name="a name", promise="a promise", file=file, old=old, new=new)
+
+
+class FakeTree(TreeCopy):
+    """A tree whose tests end as they are told to, and that keeps what they saw."""
+
+    def __init__(self, root: Path, code: int | None, output: str = "") -> None:
+        super().__init__(root)
+        (root / "code.py").write_text(SOURCE)
+        self._answer = (code, output)
+        self.seen = ""
+
+    def run_tests(self, tests: object, *, time_limit_s: float) -> tuple[int | None, str]:
+        self.seen = (self.root / "code.py").read_text()
+        return self._answer
+
+
+@pytest.mark.parametrize("one", read_table(TABLE.read_text(encoding="utf-8")), ids=lambda m: m.name)
+def test_every_mutant_of_the_table_applies_to_the_code_as_it_is(one: Mutant) -> None:
+    mutate(one, (ROOT / one.file).read_text(encoding="utf-8"))
+    assert one.tests is FAST_TESTS or all((ROOT / test).exists() for test in one.tests)
+
+
+def test_a_break_is_made_and_taken_back(tmp_path: Path) -> None:
+    tree = FakeTree(tmp_path, 1, "FAILED tests/unit/test_x.py::test_it - assert 4 == 6\n")
+    found = try_mutant(tree, mutant(), time_limit_s=1)
+    assert found.verdict is Verdict.NOTICED
+    assert found.detail == "tests/unit/test_x.py::test_it"
+    assert "number * 3" in tree.seen
+    assert (tmp_path / "code.py").read_text() == SOURCE
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [
+        pytest.param(0, Verdict.UNNOTICED, id="green"),
+        pytest.param(1, Verdict.NOTICED, id="red"),
+        pytest.param(2, Verdict.NOTICED, id="cannot be imported"),
+        pytest.param(4, Verdict.STALE, id="no such tests"),
+        pytest.param(5, Verdict.STALE, id="no tests in them"),
+        pytest.param(-9, Verdict.STALE, id="killed"),
+        pytest.param(None, Verdict.HUNG, id="does not end"),
+    ],
+)
+def test_only_red_tests_notice(tmp_path: Path, code: int | None, verdict: Verdict) -> None:
+    assert try_mutant(FakeTree(tmp_path, code), mutant(), time_limit_s=1).verdict is verdict
+
+
+@pytest.mark.parametrize(
+    ("one", "told"),
+    [
+        pytest.param(mutant(old="number * 4"), "stands 0 times", id="is gone"),
+        pytest.param(mutant(old="number"), "stands 2 times", id="is ambiguous"),
+        pytest.param(mutant(new="number * 2"), "is its old one", id="changes nothing"),
+        pytest.param(mutant(new="number *"), "is no Python", id="breaks the syntax"),
+        pytest.param(mutant(file="gone.py"), "there is no gone.py", id="has no file"),
+    ],
+)
+def test_a_break_that_cannot_be_made_is_stale(tmp_path: Path, one: Mutant, told: str) -> None:
+    found = try_mutant(FakeTree(tmp_path, 1), one, time_limit_s=1)
+    assert found.verdict is Verdict.STALE
+    assert told in found.detail
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        pytest.param("promis = 'x'", "promis", id="unknown key"),
+        pytest.param("tests = ['tests/chaos']", "not one of the fast tests", id="slow tests"),
+    ],
+)
+def test_a_table_that_says_something_else_is_refused(line: str, told: str) -> None:
+    entry = "name = 'n'\npromise = 'p'\nfile = 'f'\nold = 'o'\nnew = 'w'\n"
+    with pytest.raises(TableInvalid, match=told):
+        read_table(f"[[mutant]]\n{entry}{line}\n")
+
+
+def test_two_mutants_have_two_names() -> None:
+    entry = "[[mutant]]\nname = 'n'\npromise = 'p'\nfile = 'f'\nold = 'o'\nnew = 'w'\n"
+    with pytest.raises(TableInvalid, match="'n'"):
+        read_table(entry * 2)
+
+
+def test_a_path_inside_another_is_run_once() -> None:
+    whole = mutant()
+    part = Mutant(name="n", promise="p", file="f", old="o", new="w", tests=("tests/unit/tools",))
+    assert mutants._union([whole, part]) == sorted(FAST_TESTS)

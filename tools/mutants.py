@@ -1,0 +1,288 @@
+"""Breaks the code on purpose, one line at a time, and expects the fast tests to notice.
+
+    python -m tools.mutants [--only TEXT] [--jobs N]
+
+`tests/mutants.toml` names the breaks.  Each is made in a temporary copy of the tree, never in the
+checkout; the fast tests run there and must turn red.  A break that goes unnoticed is a promise
+that no test holds; a break whose old text is no longer there exactly once says nothing any more.
+Both fail the run.
+"""
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from shutil import copy2
+from typing import Any, Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+TABLE: Final = ROOT / "tests" / "mutants.toml"
+FAST_TESTS: Final = ("tests/unit", "tests/property", "tests/contract", "tests/simulation")
+# These look at the text of the tree and would notice any break, whatever it means.
+TEXT_TESTS: Final = ("tests/unit/tools", "tests/unit/test_repository.py")
+
+_PACKAGES: Final = ("actors", "cluster", "pipeline")
+# Tests that fail, and modules that cannot be imported any more; nothing else of pytest's is red.
+_RED: Final = (1, 2)
+_FAILED_LINE: Final = re.compile(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", re.MULTILINE)
+
+
+class TableInvalid(Exception):
+    """The table of mutants must be mended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutant:
+    """One break: `old` stands exactly once in `file` and becomes `new`."""
+
+    name: str
+    promise: str  # what is no longer kept
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...] = FAST_TESTS
+
+
+class Verdict(StrEnum):
+    """What the tests made of a mutant."""
+
+    NOTICED = "noticed"
+    HUNG = "hung"  # noticed too: no green within the time limit
+    UNNOTICED = "UNNOTICED"
+    STALE = "STALE"  # it does not apply to the code as it is
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A mutant's verdict, and the test that noticed it or the reason that it could not be tried."""
+
+    mutant: Mutant
+    verdict: Verdict
+    detail: str
+    seconds: float
+
+
+def read_table(text: str) -> list[Mutant]:
+    """Parse the table; raises `TableInvalid`."""
+    mutants: list[Mutant] = []
+    for entry in tomllib.loads(text).get("mutant", []):
+        mutants.append(_parse(entry))
+    names = [mutant.name for mutant in mutants]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise TableInvalid(f"two mutants are called {twice[0]!r}")
+    return mutants
+
+
+def _parse(entry: dict[str, Any]) -> Mutant:
+    tests = tuple(entry.pop("tests", FAST_TESTS))
+    try:
+        mutant = Mutant(**entry, tests=tests)
+    except TypeError as error:
+        raise TableInvalid(f"{entry.get('name', entry)}: {error}") from None
+    for test in tests:
+        if not test.startswith(FAST_TESTS):
+            raise TableInvalid(f"{mutant.name}: {test} is not one of the fast tests")
+    return mutant
+
+
+def mutate(mutant: Mutant, source: str) -> str:
+    """Return the source with the break in it; raises `TableInvalid` if it cannot be made."""
+    if (count := source.count(mutant.old)) != 1:
+        raise TableInvalid(f"its old text stands {count} times in {mutant.file}, not once")
+    mutated = source.replace(mutant.old, mutant.new)
+    if mutated == source:
+        raise TableInvalid("its new text is its old one")
+    try:
+        compile(mutated, mutant.file, "exec")
+    except SyntaxError as error:
+        raise TableInvalid(f"with it {mutant.file} is no Python: {error.msg}") from None
+    return mutated
+
+
+class TreeCopy:
+    """A copy of the checkout, in which breaks are made and taken back."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @classmethod
+    @contextmanager
+    def of(cls, checkout: Path) -> Iterator["TreeCopy"]:
+        """Copy what git knows or would know, as it is now; ends with the copy removed."""
+        listed = subprocess.run(
+            ("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"),
+            cwd=checkout,
+            check=True,
+            capture_output=True,
+        ).stdout.decode()
+        with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+            root = Path(folder).resolve()
+            for name in filter(None, listed.split("\0")):
+                if (source := checkout / name).is_file():  # it may be deleted and not yet committed
+                    (root / name).parent.mkdir(parents=True, exist_ok=True)
+                    copy2(source, root / name)
+            yield cls(root)
+
+    @contextmanager
+    def broken_by(self, mutant: Mutant) -> Iterator[None]:
+        """Make the break, and take it back at the end; raises `TableInvalid`."""
+        file = self.root / mutant.file
+        if not file.is_file():
+            raise TableInvalid(f"there is no {mutant.file}")
+        source = file.read_text(encoding="utf-8")
+        file.write_text(mutate(mutant, source), encoding="utf-8")
+        try:
+            yield
+        finally:
+            file.write_text(source, encoding="utf-8")
+
+    def run_tests(self, tests: Sequence[str], *, time_limit_s: float) -> tuple[int | None, str]:
+        """Return pytest's exit code and output; the code is None past the time limit."""
+        ignored = [f"--ignore={path}" for path in TEXT_TESTS]
+        existing = [path for path in tests if (self.root / path.partition("::")[0]).exists()]
+        return self._run(
+            ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *ignored, *existing),
+            time_limit_s=time_limit_s,
+        )
+
+    def check_imports(self) -> None:
+        """Raise `TableInvalid` if code run here would import the checkout instead of the copy."""
+        for package in _PACKAGES:
+            _, told = self._run(
+                ("-c", f"import {package}; print({package}.__file__)"), time_limit_s=60
+            )
+            if not Path(told.strip()).is_relative_to(self.root):
+                raise TableInvalid(f"{package} is imported from {told.strip()}, not from the copy")
+
+    def _run(self, arguments: Sequence[str], *, time_limit_s: float) -> tuple[int | None, str]:
+        # No bytecode is written: two breaks of one length in one second would share it.
+        environment = os.environ | {"PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
+        with subprocess.Popen(
+            (sys.executable, *arguments),
+            cwd=self.root,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            try:
+                output, _ = process.communicate(timeout=time_limit_s)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                output, _ = process.communicate()
+                return None, output
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        return process.returncode, output
+
+
+def try_mutant(tree: TreeCopy, mutant: Mutant, *, time_limit_s: float) -> Finding:
+    """Make the break, run the tests, take it back."""
+    began = time.monotonic()
+
+    def finding(verdict: Verdict, detail: str) -> Finding:
+        return Finding(
+            mutant=mutant, verdict=verdict, detail=detail, seconds=time.monotonic() - began
+        )
+
+    try:
+        with tree.broken_by(mutant):
+            code, output = tree.run_tests(mutant.tests, time_limit_s=time_limit_s)
+    except TableInvalid as error:
+        return finding(Verdict.STALE, str(error))
+    if code is None:
+        return finding(Verdict.HUNG, f"no end within {time_limit_s:.0f} s")
+    if code in _RED:
+        noticed_by = _FAILED_LINE.search(output)
+        return finding(Verdict.NOTICED, noticed_by[1] if noticed_by else "")
+    if code == 0:
+        return finding(Verdict.UNNOTICED, mutant.promise)
+    return finding(Verdict.STALE, f"pytest ended with {code}: are its tests still there?")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Try the table's mutants; return 0 if the tests noticed every one."""
+    parser = argparse.ArgumentParser(prog="python -m tools.mutants", description=__doc__)
+    parser.add_argument("--only", default="", help="try those whose name or file holds this text")
+    parser.add_argument("--jobs", type=int, default=2, help="how many side by side (default 2)")
+    parser.add_argument("--time-limit", type=float, default=300, help="seconds a mutant (300)")
+    options = parser.parse_args(arguments)
+    mutants = [
+        mutant
+        for mutant in read_table(TABLE.read_text(encoding="utf-8"))
+        if options.only in mutant.name or options.only in mutant.file
+    ]
+    if not mutants:
+        print("no such mutant")
+        return 1
+    with TreeCopy.of(ROOT) as tree:
+        tree.check_imports()
+        began = time.monotonic()
+        code, output = tree.run_tests(_union(mutants), time_limit_s=options.time_limit)
+        if code != 0:
+            print(output)
+            print("the tests are red without any mutant: mend them first")
+            return 1
+        print(f"green without a mutant, {time.monotonic() - began:.0f} s", flush=True)
+    findings = list(_try_all(mutants, jobs=options.jobs, time_limit_s=options.time_limit))
+    bad = [found for found in findings if found.verdict in (Verdict.UNNOTICED, Verdict.STALE)]
+    print(f"{len(findings) - len(bad)} passed, {len(bad)} failed")
+    return 1 if bad else 0
+
+
+def _union(mutants: Sequence[Mutant]) -> list[str]:
+    """Return every test path that a mutant names, less those inside another one."""
+    paths = sorted({test for mutant in mutants for test in mutant.tests})
+    return [
+        path
+        for path in paths
+        if not any(
+            path != other and path.startswith((f"{other}/", f"{other}::")) for other in paths
+        )
+    ]
+
+
+def _try_all(mutants: Sequence[Mutant], *, jobs: int, time_limit_s: float) -> Iterator[Finding]:
+    waiting: SimpleQueue[Mutant] = SimpleQueue()
+    for mutant in mutants:
+        waiting.put(mutant)
+
+    def work() -> list[Finding]:
+        findings: list[Finding] = []
+        with TreeCopy.of(ROOT) as tree:
+            while True:
+                try:
+                    mutant = waiting.get_nowait()
+                except Empty:
+                    return findings
+                found = try_mutant(tree, mutant, time_limit_s=time_limit_s)
+                _print(found)
+                findings.append(found)
+
+    with ThreadPoolExecutor(jobs) as threads:
+        for done in as_completed([threads.submit(work) for _ in range(jobs)]):
+            yield from done.result()
+
+
+def _print(found: Finding) -> None:
+    line = f"{found.verdict:<10} {found.seconds:5.1f} s  {found.mutant.name}: {found.detail}"
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
