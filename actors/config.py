@@ -2,23 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
+from cluster.runtime.settings import Settings
 from cluster.topology.generation import Core
-from pipeline.limits import Windows
 
-NAMESPACE = "shardpost"
+NAMESPACE: Final = "shardpost"
 # The machine that both made-up nodes of an embedded store are on.
-EMBEDDED_MACHINE = "embedded"
+EMBEDDED_MACHINE: Final = "embedded"
 # A raylet says with this label which machine of the ring it stands beside.
-MACHINE_LABEL = "scylla-host"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileConnectorConfig:
-    """A way out that writes lines to files."""
-
-    name: str
-    channels: tuple[str, ...]
+MACHINE_LABEL: Final = "scylla-host"
+PLATFORM_ID_BYTES: Final = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,13 +21,9 @@ class PlatformConfig:
 
     platform_id: bytes
     data_folder: str
-    windows: Windows
-    ingesters_count: int
-    connectors: tuple[FileConnectorConfig, ...]
+    settings: Settings
     # node -> machine, where the nodes of the ring are not all on the embedded machine
     machines: Mapping[str, str] = field(default_factory=dict)
-    num_cpus_ingester: float = 0.0
-    log_level: str = "info"
 
     def machine_of(self, core: Core) -> str:
         """Return the machine beside which the core's scheduler is placed."""

@@ -35,7 +35,7 @@ class SchedulerActor(Scheduler):
     """A scheduler as a process of its own."""
 
     def __init__(self, config: SchedulerConfig, platform: PlatformConfig) -> None:
-        configure_logging(platform.log_level)
+        configure_logging(platform.settings.log_level)
         super().__init__(config, partial(open_scheduler_ports, platform, config.core))
 
     def __repr__(self) -> str:
@@ -47,10 +47,10 @@ class IngesterActor(Ingester):
     """An ingester as a process of its own."""
 
     def __init__(self, number: int, platform: PlatformConfig) -> None:
-        configure_logging(platform.log_level)
+        configure_logging(platform.settings.log_level)
         self._number = number
         super().__init__(
-            platform.windows, partial(open_ingester_ports, platform, find_bell=find_bell)
+            platform.settings.windows, partial(open_ingester_ports, platform, find_bell=find_bell)
         )
 
     def __repr__(self) -> str:
@@ -61,9 +61,9 @@ class RegistryActor(ShardRegistry):
     """The registry as a process of its own."""
 
     def __init__(self, platform: PlatformConfig) -> None:
-        configure_logging(platform.log_level)
+        configure_logging(platform.settings.log_level)
         super().__init__(
-            ingesters_count=platform.ingesters_count,
+            ingesters_count=platform.settings.ingesters,
             platform_id=platform.platform_id,
             open_ports=partial(open_registry_ports, platform, RayActorWorld(platform)),
         )
@@ -132,7 +132,8 @@ class RegistryHandle:
 
 def create_registry(platform: PlatformConfig) -> RegistryHandle:
     """Start the registry.  Ray restarts it as often as it dies; it goes on from what it sees."""
-    return RegistryHandle(
+    actor = cast(
+        "ActorHandle[Any]",
         _RemoteRegistry.options(
             name=REGISTRY,
             namespace=NAMESPACE,
@@ -141,8 +142,9 @@ def create_registry(platform: PlatformConfig) -> RegistryHandle:
             num_cpus=0,
             max_restarts=-1,
             max_task_retries=0,
-        ).remote(platform)
+        ).remote(platform),
     )
+    return RegistryHandle(actor)
 
 
 def find_registry() -> RegistryHandle | None:
@@ -204,12 +206,11 @@ class RayActorWorld:
                         actor_name=name,
                         owner=owner,
                         platform_id=self._platform.platform_id,
-                        windows=self._platform.windows,
+                        windows=self._platform.settings.windows,
                     ),
                     self._platform,
                 )
             case IngesterKey(number):
-                options["num_cpus"] = self._platform.num_cpus_ingester
                 _RemoteIngester.options(**options).remote(number, self._platform)
 
     async def ask_health(self, name: str) -> Any:  # noqa: ANN401 -- see ActorWorld
@@ -254,5 +255,6 @@ def _get(name: str) -> ActorHandle[Any]:
 
 def _has_machine(machine: str) -> bool:
     return any(
-        node["Alive"] and node["Labels"].get(MACHINE_LABEL) == machine for node in ray.nodes()
+        node["Alive"] and node["Labels"].get(MACHINE_LABEL) == machine
+        for node in ray.nodes()  # type: ignore[no-untyped-call]
     )

@@ -183,9 +183,7 @@ class ShardRegistry:
             self._forget(name)
         for name, actor in self._actual.items():
             if name not in self._asking:
-                self._asking[name] = asyncio.get_running_loop().create_task(
-                    self._ask(ports, actor)
-                )
+                self._asking[name] = asyncio.get_running_loop().create_task(self._ask(ports, actor))
 
     async def _ask(self, ports: RegistryPorts, actor: Incarnation) -> None:
         timeout_s = ACTOR_HEALTH_TIMEOUT_MS / _MS_PER_S

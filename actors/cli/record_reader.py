@@ -70,7 +70,7 @@ class RecordReader(ABC):
             )
         )
 
-    def _end(self, batch: RecordBatch) -> None:
+    def _end(self, batch: RecordBatch) -> None:  # noqa: B027  # most readers leave nothing open
         """Add what is still open at the end of the source."""
 
 

@@ -1,0 +1,322 @@
+"""Opening what a person wants to send: which format it has, and what its columns are called.
+
+Everything that makes a whole file useless is found here, before anything is sent, and told in one
+line that says what to change.  What is wrong with one record is the business of the readers.
+"""
+
+import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from actors.cli.column_names import checked_names, is_header, numbered_names
+from actors.cli.csv_reader import CsvReader
+from actors.cli.lines import ByteStream, LineSource, Overlong
+from actors.cli.record_reader import (
+    JsonLinesReader,
+    RecordReader,
+    TableReader,
+    UnquotedReader,
+    not_utf8,
+    too_long,
+)
+from pipeline.errors import InputInvalid
+
+STANDARD_INPUT: Final = "-"
+
+
+class InputFormat(StrEnum):
+    """How records are written."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    TSV = "tsv"  # without quotes: a tab splits, and nothing else means anything
+
+
+_BY_SUFFIX: Final = {
+    ".jsonl": InputFormat.JSONL,
+    ".ndjson": InputFormat.JSONL,
+    ".json": InputFormat.JSONL,
+    ".csv": InputFormat.CSV,
+    ".tsv": InputFormat.TSV,
+    ".tab": InputFormat.TSV,
+}
+
+_MAGIC: Final = (
+    (b"\x1f\x8b", "is compressed; unpack it first, or: gunzip -c FILE | shardpost send -"),
+    (b"PK\x03\x04", "is a ZIP archive or a spreadsheet; save the sheet as CSV"),
+    (b"\xd0\xcf\x11\xe0", "is an old spreadsheet; save the sheet as CSV"),
+    (b"%PDF", "is a PDF; export the data as CSV"),
+    (b"SQLite format 3", "is a database; export the table as CSV"),
+    (b"\xff\xfe", "is UTF-16; save it as UTF-8"),
+    (b"\xfe\xff", "is UTF-16; save it as UTF-8"),
+)
+_SAMPLE_BYTES: Final = 8 * 1024
+_SAMPLE_LINES: Final = 100
+# What text does not hold; NUL among them.
+_CONTROLS: Final = bytes({*range(32)} - {*b"\t\n\r\f\x1b"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputFile:
+    """Records that can be read, and how they were understood."""
+
+    name: str
+    path: Path | None  # None: standard input
+    size_bytes: int | None  # None: not known before the end
+    format: InputFormat
+    format_reason: str  # how the format was found, for a person to read
+    columns: tuple[str, ...]
+    columns_reason: str
+    are_columns_numbered: bool
+    header: bytes | None  # the line that names the columns, as it was read
+    reader: RecordReader
+    source: LineSource
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether records are sequences in the order of `columns`, not mappings."""
+        return self.format is not InputFormat.JSONL
+
+    def describe(self) -> str:
+        """Return one line that says how the input is read."""
+        return f"{self.name}: {self.format} ({self.format_reason}), {self.columns_reason}"
+
+    def close(self) -> None:
+        """Close the stream; may be called twice."""
+        self.source.close()
+
+
+def open_input(
+    path: str,
+    *,
+    standard_input: ByteStream,
+    format_name: str | None = None,
+    columns: Sequence[str] | None = None,
+    has_header: bool | None = None,
+) -> InputFile:
+    """Open a file, or standard input for `-`, and find out how to read it.
+
+    `columns` are the names a person gave; `has_header` is whether the first line names columns,
+    None to find out.  Raises `InputInvalid`, which says in one line what to change.
+    """
+    if path == STANDARD_INPUT:
+        name, size, source = "standard input", None, LineSource(standard_input)
+    else:
+        name = path
+        stream, size = _open(Path(path))
+        source = LineSource(stream)
+    try:
+        return _understand(
+            name=name,
+            path=None if path == STANDARD_INPUT else Path(path),
+            size_bytes=size,
+            source=source,
+            format_name=format_name,
+            columns=columns,
+            has_header=has_header,
+        )
+    except BaseException:
+        if path != STANDARD_INPUT:
+            source.close()
+        raise
+
+
+def _open(path: Path) -> tuple[ByteStream, int | None]:
+    try:
+        stream = path.open("rb")
+    except FileNotFoundError:
+        near = get_close_matches(path.name, _names_beside(path), n=1)
+        hint = f"; did you mean {path.with_name(near[0])}?" if near else ""
+        raise InputInvalid(f"{path}: there is no such file{hint}") from None
+    except IsADirectoryError:
+        raise InputInvalid(f"{path}: is a folder; name a file in it") from None
+    except PermissionError:
+        raise InputInvalid(f"{path}: may not be read; chmod +r makes it readable") from None
+    except OSError as error:
+        raise InputInvalid(f"{path}: cannot be opened: {error.strerror}") from None
+    except ValueError:
+        raise InputInvalid(f"{str(path)!r}: cannot be the name of a file") from None
+    status = os.fstat(stream.fileno())
+    return stream, status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
+def _names_beside(path: Path) -> list[str]:
+    try:
+        return [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return []
+
+
+def _understand(
+    *,
+    name: str,
+    path: Path | None,
+    size_bytes: int | None,
+    source: LineSource,
+    format_name: str | None,
+    columns: Sequence[str] | None,
+    has_header: bool | None,
+) -> InputFile:
+    try:
+        sample = source.peek()
+    except OSError as error:
+        raise InputInvalid(f"{name}: cannot be read: {error.strerror}") from None
+    _refuse_unreadable(name, sample)
+    format_, format_reason = _format_of(name, path, format_name, sample)
+    if format_ is InputFormat.JSONL:
+        if columns is not None or has_header is not None:
+            raise InputInvalid(
+                f"{name}: JSON lines name their own columns; leave out --columns and --header"
+            )
+        reader: RecordReader = JsonLinesReader(source)
+        reader.columns = found = _keys_of(name, sample, source)
+        shape = _Shape(found, f"columns {', '.join(found[:10])}")
+    else:
+        table = CsvReader(source) if format_ is InputFormat.CSV else UnquotedReader(source)
+        reader, shape = table, _shape_of(name, table, columns, has_header)
+    return InputFile(
+        name=name,
+        path=path,
+        size_bytes=size_bytes,
+        format=format_,
+        format_reason=format_reason,
+        columns=shape.columns,
+        columns_reason=shape.reason,
+        are_columns_numbered=shape.are_numbered,
+        header=shape.header,
+        reader=reader,
+        source=source,
+    )
+
+
+def _refuse_unreadable(name: str, sample: bytes) -> None:
+    if not sample.strip():
+        raise InputInvalid(f"{name}: is empty; there is nothing to send")
+    for magic, what in _MAGIC:
+        if sample.startswith(magic):
+            raise InputInvalid(f"{name}: {what}")
+    start = sample[:_SAMPLE_BYTES]
+    # Every other byte of Latin text in UTF-16 is NUL.
+    if sum(start[side::2].count(0) * 3 > len(start) for side in (0, 1)) == 1:
+        raise InputInvalid(f"{name}: is UTF-16; save it as UTF-8")
+    controls = len(start) - len(start.translate(None, _CONTROLS))
+    if controls >= 4 and controls * 20 > len(start):
+        raise InputInvalid(f"{name}: is not text; send JSON lines, CSV or TSV")
+    if b"\n" not in sample and b"\r" in sample.rstrip(b"\r"):
+        raise InputInvalid(
+            f"{name}: its lines end with a carriage return alone;"
+            " convert it, for example: tr '\\r' '\\n'"
+        )
+
+
+def _format_of(
+    name: str, path: Path | None, format_name: str | None, sample: bytes
+) -> tuple[InputFormat, str]:
+    if format_name is not None:
+        try:
+            return InputFormat(format_name.lower()), "by --format"
+        except ValueError:
+            known = ", ".join(InputFormat)
+            raise InputInvalid(f"--format {format_name}: not a format; one of {known}") from None
+    if path is not None and path.suffix.lower() in _BY_SUFFIX:
+        return _BY_SUFFIX[path.suffix.lower()], "by its name"
+    line = sample.lstrip(b"\r\n ").partition(b"\n")[0]
+    for mark, format_ in ((b"\t", InputFormat.TSV), (b",", InputFormat.CSV)):
+        if line.startswith((b"{", b"[")):
+            return InputFormat.JSONL, "by its first line"
+        if mark in line:
+            return format_, "by its first line"
+    raise InputInvalid(f"{name}: its first line does not tell the format; say --format jsonl")
+
+
+def _keys_of(name: str, sample: bytes, source: LineSource) -> tuple[str, ...]:
+    """Return the keys of the first objects, in the order of their appearance."""
+    if sample.lstrip().startswith(b"["):
+        raise InputInvalid(
+            f"{name}: is a JSON array; write one object on each line, for example: jq -c '.[]'"
+        )
+    keys: dict[str, None] = {}
+    first_reason = ""
+    lines = sample.split(b"\n", _SAMPLE_LINES)[:_SAMPLE_LINES]
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            keys.update(dict.fromkeys(msgspec.json.decode(line, type=dict[str, object])))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            reason = not_utf8(line) or f"not a JSON object: {error}"
+            first_reason = first_reason or f"line {number}: {reason}"
+    if not keys:
+        match source.take(1):
+            case Overlong(number=number, size=size):
+                first_reason = f"line {number}: {too_long(size)}"
+        raise InputInvalid(f"{name}: {first_reason or 'its first object is empty'}")
+    return tuple(keys)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    columns: tuple[str, ...]
+    reason: str
+    header: bytes | None = None
+    are_numbered: bool = False
+
+
+def _shape_of(
+    name: str, reader: TableReader, columns: Sequence[str] | None, has_header: bool | None
+) -> _Shape:
+    """Return the shape of a table, and leave its reader before the first record."""
+    given = None
+    if columns is not None:
+        given = checked_names(columns, of_what="--columns")
+    first = reader.read(1)
+    if not first.rows:
+        if not first.refused:
+            raise InputInvalid(f"{name}: holds no record")
+        if given is None or has_header:
+            refused = first.refused[0]
+            raise InputInvalid(
+                f"{name}: line {refused.line_number}: {refused.reason}"
+                " (the first line tells the columns)"
+            )
+        reader.columns = given
+        reader.hold(first)
+        return _Shape(given, "columns by --columns")
+    row = first.rows[0]
+    assert isinstance(row, list)
+    if given is not None and len(given) != len(row):
+        raise InputInvalid(
+            f"--columns names {len(given)} columns, but line {first.line_numbers[0]} of {name}"
+            f" has {len(row)}"
+        )
+    if has_header is None:
+        has_header = (
+            is_header(row)
+            if given is None
+            else [cell.strip().casefold() for cell in row] == [*map(str.casefold, given)]
+        )
+    if given is not None:
+        shape = _Shape(given, "columns by --columns")
+    elif has_header:
+        found = checked_names(row, of_what=f"{name}, first line")
+        shape = _Shape(found, "columns by its first line")
+    else:
+        numbered = numbered_names(len(row))
+        called = f"no header: its columns are called {', '.join(numbered[:10])}"
+        shape = _Shape(numbered, called, are_numbered=True)
+    reader.columns = shape.columns
+    if not has_header:
+        reader.hold(first)
+        return shape
+    second = reader.read(1)
+    if not second.count:
+        raise InputInvalid(f"{name}: holds the names of columns but no record")
+    reader.hold(second)
+    return replace(shape, header=first.raws[0])

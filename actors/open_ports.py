@@ -1,0 +1,86 @@
+"""Opens what actors hold of the world, in the process where they run.
+
+Nothing that is open is ever pickled.
+"""
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from cluster.local.store import LocalStore
+
+from actors.config import PlatformConfig
+from actors.doorbells import Bell, Doorbells
+from actors.ingester import IngesterPorts
+from actors.registry import ActorWorld, RegistryPorts
+from actors.scheduler import SchedulerPorts
+from cluster.egress.file_connector import FileConnector
+from cluster.egress.file_outbox import FileOutbox
+from cluster.local.data_folder import DataFolder
+from cluster.runtime.clock import SystemClock
+from cluster.topology.generation import Core
+from pipeline.ingest.recipient import CHANNELS
+
+OUTBOX = "outbox"
+
+
+def _open_store(platform: PlatformConfig) -> tuple[LocalStore, SystemClock]:
+    clock = SystemClock()
+    folder = DataFolder.open(Path(platform.data_folder), windows=platform.settings.windows)
+    return LocalStore.open(folder, clock=clock, windows=platform.settings.windows), clock
+
+
+async def open_ingester_ports(
+    platform: PlatformConfig, *, find_bell: Callable[[str], Awaitable[Bell | None]]
+) -> IngesterPorts:
+    """Open an ingester's ports."""
+    store, clock = _open_store(platform)
+    settings = platform.settings
+    return IngesterPorts(
+        store=store,
+        generations=await store.read_generations(),
+        channels=frozenset(
+            channel for channel in CHANNELS if settings.connector_of(channel) is not None
+        ),
+        clock=clock,
+        chance=os.urandom,
+        doorbells=Doorbells(
+            clock=clock,
+            read_owners=store.read_owners,
+            find_bell=find_bell,
+            owner_refresh_ms=settings.windows.owner_refresh_ms,
+        ),
+        close=store.close,
+    )
+
+
+async def open_scheduler_ports(platform: PlatformConfig, core: Core) -> SchedulerPorts:
+    """Open the ports of a core's scheduler."""
+    store, clock = _open_store(platform)
+    settings = platform.settings
+    outbox = FileOutbox(Path(platform.data_folder) / OUTBOX)
+    by_name = {name: FileConnector(name=name, outbox=outbox) for name in settings.connectors}
+
+    async def close() -> None:
+        outbox.close()
+        await store.close()
+
+    return SchedulerPorts(
+        store=store,
+        generations=await store.read_generations(),
+        connectors={
+            channel: by_name[name]
+            for channel in CHANNELS
+            if (name := settings.connector_of(channel)) is not None
+        },
+        clock=clock,
+        close=close,
+    )
+
+
+async def open_registry_ports(platform: PlatformConfig, world: ActorWorld) -> RegistryPorts:
+    """Open the registry's ports."""
+    store, clock = _open_store(platform)
+    return RegistryPorts(
+        topology=store, world=world, clock=clock, chance=os.urandom, close=store.close
+    )

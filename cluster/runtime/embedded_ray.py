@@ -1,0 +1,61 @@
+"""Ray for an embedded platform: a cluster of one machine, its dashboard on the loopback address.
+
+`ray_environment` must have prepared the process before this is imported.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Final
+
+import ray
+
+from pipeline.errors import PlatformNotRunning
+
+_LOOPBACK: Final = "127.0.0.1"
+_OBJECT_STORE_BYTES: Final = 256 * 1024 * 1024
+
+
+def start_embedded_ray(
+    *, namespace: str, labels: Mapping[str, str], dashboard_port: int | None
+) -> tuple[str, str]:
+    """Start a cluster for this process and its children; return its address and its dashboard's.
+
+    It ends with this process.  The dashboard's address is empty if `dashboard_port` is None.
+    """
+    context = ray.init(
+        address="local",
+        namespace=namespace,
+        labels=dict(labels),
+        include_dashboard=dashboard_port is not None,
+        dashboard_host=_LOOPBACK,
+        dashboard_port=dashboard_port,
+        _node_ip_address=_LOOPBACK,
+        object_store_memory=_OBJECT_STORE_BYTES,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        configure_logging=False,
+    )
+    url = context.dashboard_url
+    return ray.get_runtime_context().gcs_address, f"http://{url}" if url else ""
+
+
+def join_embedded_ray(*, address: str, namespace: str) -> None:
+    """Join the cluster of a running platform; raises `PlatformNotRunning` if it does not answer."""
+    try:
+        ray.init(
+            address=address,
+            namespace=namespace,
+            _node_ip_address=_LOOPBACK,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=False,
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise PlatformNotRunning(
+            f"the platform at {address} does not answer: start it with `shardpost up`"
+        ) from error
+
+
+def stop_ray() -> None:
+    """Leave the cluster, or end it if this process started it."""
+    ray.shutdown()
