@@ -1,0 +1,23 @@
+"""One core's file, as this process holds it: who writes it and who reads it."""
+
+import asyncio
+from pathlib import Path
+
+from cluster.local.bodies import MessageReader
+from cluster.local.reader import Reader
+from cluster.local.schema import connect_to_read
+from cluster.local.writer import Writer
+from pipeline.ports import Clock
+
+
+class CoreFile:
+    """Opens nothing before it is used."""
+
+    def __init__(self, path: Path, *, clock: Clock) -> None:
+        self.writer = Writer(path, clock=clock)
+        self.reader = Reader(path, connect_to_read)
+        self.messages = MessageReader()
+
+    async def close(self) -> None:
+        """End both threads.  May come twice."""
+        await asyncio.gather(self.writer.close(), self.reader.close())

@@ -1,0 +1,156 @@
+"""A core's file as SQLite sees it: its tables, and the settings of every connection.
+
+Where thousands of rows are written that are read together (bodies, the buffer), they lie packed in
+one row, a *block*; where each must be found by its id (which body, which events), there is one
+small row each, in a tree without row ids.  Random ids cost such a tree a page for each row as it
+grows, so it holds nothing but what it must.
+"""
+
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from cluster.local.turnstile import Turnstile
+from pipeline.lifecycle import Event
+from pipeline.limits import FILE_BUSY_MS_MAX
+
+SCHEMA_VERSION: Final = 1
+
+# Commits wait for the disk.  A test of the tests turns this off and must be found out.
+SYNCHRONOUS: Final = "FULL"
+
+_CACHE_KIB: Final = 16 * 1024
+_STATEMENTS_MAX: Final = 128
+
+# The events that a person asks for; of all others there are too many to list.
+OPEN_QUESTIONS: Final = (Event.LOSE_ANSWER, Event.REFUSE, Event.EXPIRE)
+OPEN_QUESTIONS_SQL: Final = ", ".join(str(int(event)) for event in OPEN_QUESTIONS)
+
+_SCHEMA: Final = f"""
+-- The newest `at` that was given; it never goes back, whatever the clock does.
+CREATE TABLE clock (only INTEGER PRIMARY KEY CHECK (only = 1), at INTEGER NOT NULL);
+INSERT INTO clock VALUES (1, 0);
+
+CREATE TABLE idem (
+    id BLOB PRIMARY KEY, body_hash BLOB NOT NULL, born INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- Bodies lie in the order of their coming; only their ids are in the order of ids.
+CREATE TABLE bodies (
+    block INTEGER PRIMARY KEY, born_max INTEGER NOT NULL, packed BLOB NOT NULL
+);
+CREATE TABLE body_ids (id BLOB PRIMARY KEY, block INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE by_group (
+    group_key TEXT NOT NULL, block INTEGER NOT NULL, PRIMARY KEY (group_key, block)
+) WITHOUT ROWID;
+
+CREATE TABLE buffer (
+    lane TEXT NOT NULL, last_at INTEGER NOT NULL, first_at INTEGER NOT NULL, packed BLOB NOT NULL,
+    PRIMARY KEY (lane, last_at)
+) WITHOUT ROWID;
+
+CREATE TABLE timeline (
+    id BLOB NOT NULL, step INTEGER NOT NULL, at INTEGER NOT NULL, detail TEXT NOT NULL,
+    PRIMARY KEY (id, step)
+) WITHOUT ROWID;
+CREATE INDEX open_questions ON timeline (step & 255, id, step)
+    WHERE step & 255 IN ({OPEN_QUESTIONS_SQL});
+
+CREATE TABLE lanes (lane TEXT PRIMARY KEY, generation INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE segments (
+    lane TEXT NOT NULL, segment INTEGER NOT NULL, epoch INTEGER NOT NULL, owner BLOB NOT NULL,
+    PRIMARY KEY (lane, segment)
+) WITHOUT ROWID;
+CREATE TABLE journal (
+    lane TEXT NOT NULL, segment INTEGER NOT NULL, seq INTEGER NOT NULL,
+    at INTEGER NOT NULL, body BLOB NOT NULL,
+    PRIMARY KEY (lane, segment, seq)
+) WITHOUT ROWID;
+
+CREATE TABLE books (
+    book TEXT NOT NULL, lane TEXT NOT NULL, as_of INTEGER NOT NULL, counts BLOB NOT NULL,
+    PRIMARY KEY (book, lane)
+) WITHOUT ROWID;
+CREATE TABLE owners (
+    owner BLOB PRIMARY KEY, actor_name TEXT NOT NULL, value INTEGER NOT NULL, at INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
+
+class SchemaTooNew(sqlite3.DatabaseError):
+    """A later release made the file: the operator must run that one, or a newer one."""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a core's file to write or read; makes it, without tables, if it is not there.
+
+    The connection belongs to the thread that called.  Raises sqlite3.Error.
+    """
+    connection = sqlite3.connect(
+        path,
+        isolation_level=None,  # transactions begin where the code says so
+        timeout=FILE_BUSY_MS_MAX / 1_000,
+        cached_statements=_STATEMENTS_MAX,
+    )
+    try:
+        connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        # Checkpoints are made in turn with writes, never by whoever happens to commit.
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        # On macOS only this reaches the disk; elsewhere it means nothing.
+        connection.execute("PRAGMA fullfsync = 1")
+        connection.execute("PRAGMA checkpoint_fullfsync = 1")
+        refuse_newer(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def connect_to_read(path: Path) -> sqlite3.Connection:
+    """Open a core's file so that nothing can be changed through the connection.
+
+    Makes file and tables if they are not there.  Raises sqlite3.Error, or OSError.
+    """
+    connection = connect(path)
+    try:
+        if schema_version(connection) == 0:
+            turnstile = Turnstile(path)
+            try:
+                with turnstile:
+                    create_tables(connection)
+            finally:
+                turnstile.close()
+        connection.execute("PRAGMA query_only = 1")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables if they are not there.  The caller has the file's turn."""
+    if schema_version(connection) > 0:
+        return
+    if (mode := connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]) != "wal":
+        raise sqlite3.OperationalError(
+            f"the file system of the data folder allows no write-ahead log ({mode}): name another"
+        )
+    connection.executescript(
+        f"BEGIN IMMEDIATE; {_SCHEMA}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
+    )
+
+
+def refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise `SchemaTooNew` if the tables are not known here."""
+    if (version := schema_version(connection)) > SCHEMA_VERSION:
+        raise SchemaTooNew(
+            f"{path} has schema {version}, this release reads up to {SCHEMA_VERSION}:"
+            " run the release that made it, or a newer one"
+        )
+
+
+def schema_version(connection: sqlite3.Connection) -> int:
+    """Return the version of the tables, 0 if there are none."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version

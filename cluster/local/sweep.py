@@ -1,0 +1,222 @@
+"""What is past its time to live goes, a bounded piece at a time.
+
+Each step first looks, with the reader, and writes only what it found, so that a file in which
+nothing is old is not written.  What lies in the order of time (bodies, the buffer, a journal) is
+taken from its old end.  What lies in the order of ids is walked, a stretch a step, round and round.
+
+A journal entry goes when its owner said that nobody needs it (`retired_through` of the newest
+checkpoint) and its time is over: its lane may be asked for it until then.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import takewhile
+from typing import Final
+
+from cluster.local.blocks import unpack_bodies
+from cluster.local.core_file import CoreFile
+from cluster.local.packed_ids import IDS, joined
+from cluster.local.writer import Transaction
+from pipeline.instant import Instant, earlier
+from pipeline.lane.entry import EntryUnreadable, decode_entry
+from pipeline.limits import (
+    OWNER_TTL_MS,
+    SWEEP_BLOCKS_MAX,
+    SWEEP_ROWS_MAX,
+    WAL_CHECKPOINT_BYTES_MIN,
+    Windows,
+)
+from pipeline.ports import Clock
+
+# From the body of a journal entry: the seq through which nothing is needed any more, None if the
+# entry does not say.
+RetiredThrough = Callable[[bytes], int | None]
+
+
+def retired_through_of(body: bytes) -> int | None:
+    """Read it from the entries of `pipeline.lane`; one that cannot be read says nothing."""
+    try:
+        checkpoint = decode_entry(body).checkpoint
+    except EntryUnreadable:
+        return None
+    return None if checkpoint is None else checkpoint.retired_through
+
+
+_LANES: Final = "SELECT lane FROM lanes"
+
+_OLD_BUFFER: Final = """
+SELECT last_at FROM buffer WHERE lane = ? AND last_at < ? ORDER BY last_at LIMIT ?
+"""
+_DROP_BUFFER: Final = "DELETE FROM buffer WHERE lane = ? AND last_at <= ?"
+
+_SEGMENTS: Final = "SELECT segment FROM segments WHERE lane = ? ORDER BY segment"
+_OLDEST_ENTRY: Final = "SELECT at FROM journal WHERE lane = ? AND segment = ? ORDER BY seq LIMIT 1"
+_NEWEST_ENTRIES: Final = """
+SELECT seq, body FROM journal WHERE lane = ? ORDER BY segment DESC, seq DESC LIMIT ?
+"""
+_OLD_ENTRIES: Final = """
+SELECT seq, at FROM journal WHERE lane = ? AND segment = ? AND seq <= ? ORDER BY seq LIMIT ?
+"""
+_DROP_ENTRIES: Final = "DELETE FROM journal WHERE lane = ? AND segment = ? AND seq <= ?"
+
+# The newest block stays, so that no block's number is ever given twice.
+_OLD_BODIES: Final = """
+SELECT block, born_max FROM bodies WHERE block < (SELECT max(block) FROM bodies)
+ORDER BY block LIMIT ?
+"""
+_PACKED: Final = "SELECT packed FROM bodies WHERE block = ?"
+_DROP_IDS: Final = f"{IDS} DELETE FROM body_ids WHERE id IN (SELECT id FROM ids) AND block = ?2"
+_DROP_GROUP: Final = "DELETE FROM by_group WHERE group_key = ? AND block = ?"
+_DROP_BLOCK: Final = "DELETE FROM bodies WHERE block = ?"
+
+_WALK_TIMELINE: Final = """
+SELECT count(*), max(id), count(*) FILTER (WHERE at < ?2)
+FROM (SELECT id, at FROM timeline WHERE id > ?1 ORDER BY id LIMIT ?3)
+"""
+_DROP_TIMELINE: Final = "DELETE FROM timeline WHERE id > ? AND id <= ? AND at < ?"
+_WALK_IDEM: Final = """
+SELECT count(*), max(id), count(*) FILTER (WHERE born < ?2)
+FROM (SELECT id, born FROM idem WHERE id > ?1 ORDER BY id LIMIT ?3)
+"""
+_DROP_IDEM: Final = "DELETE FROM idem WHERE id > ? AND id <= ? AND born < ?"
+
+_OLD_OWNERS: Final = "SELECT count(*) FROM owners WHERE at < ?"
+_DROP_OWNERS: Final = "DELETE FROM owners WHERE at < ?"
+
+# A checkpoint that retires anything is among the newest entries of a lane that moves at all.
+_CHECKPOINT_WITHIN_ENTRIES: Final = 256
+
+
+class Sweep:
+    """Sweeps one core's file."""
+
+    def __init__(
+        self,
+        file: CoreFile,
+        *,
+        clock: Clock,
+        windows: Windows,
+        retired_through: RetiredThrough,
+    ) -> None:
+        self._file = file
+        self._clock = clock
+        self._windows = windows
+        self._retired_through = retired_through
+        self._timeline_walked = b""
+        self._idem_walked = b""
+
+    async def step(self) -> None:
+        """Do one bounded piece of work.  May be repeated; raises as writes do."""
+        now = self._clock.now()
+        await self._sweep_buffer(earlier(now, self._windows.buffer_ttl_ms))
+        await self._sweep_journal(earlier(now, self._windows.journal_ttl_ms))
+        await self._sweep_bodies(earlier(now, self._windows.messages_ttl_ms))
+        self._timeline_walked = await self._walk(
+            self._timeline_walked,
+            earlier(now, self._windows.timeline_ttl_ms),
+            find=_WALK_TIMELINE,
+            drop=_DROP_TIMELINE,
+        )
+        self._idem_walked = await self._walk(
+            self._idem_walked,
+            earlier(now, self._windows.idem_ttl_ms),
+            find=_WALK_IDEM,
+            drop=_DROP_IDEM,
+        )
+        await self._sweep_owners(earlier(now, OWNER_TTL_MS))
+        if self._file.writer.wal_bytes() >= WAL_CHECKPOINT_BYTES_MIN:
+            await self._file.writer.checkpoint()
+
+    async def _sweep_buffer(self, cutoff: Instant) -> None:
+        def find(connection: sqlite3.Connection) -> list[tuple[str, int]]:
+            bounds = []
+            for (lane,) in connection.execute(_LANES).fetchall():
+                old = connection.execute(_OLD_BUFFER, (lane, cutoff, SWEEP_BLOCKS_MAX)).fetchall()
+                if old:
+                    bounds.append((lane, old[-1][0]))
+            return bounds
+
+        await self._drop(_DROP_BUFFER, await self._file.reader.read(find))
+
+    async def _sweep_journal(self, cutoff: Instant) -> None:
+        def find(connection: sqlite3.Connection) -> list[tuple[str, int, int]]:
+            bounds = []
+            for (lane,) in connection.execute(_LANES).fetchall():
+                for (segment,) in connection.execute(_SEGMENTS, (lane,)).fetchall():
+                    oldest = connection.execute(_OLDEST_ENTRY, (lane, segment)).fetchone()
+                    if oldest is None or oldest[0] >= cutoff:
+                        continue
+                    retired = self._newest_retired_through(connection, lane)
+                    entries = connection.execute(
+                        _OLD_ENTRIES, (lane, segment, retired, SWEEP_ROWS_MAX)
+                    ).fetchall()
+                    old = list(takewhile(lambda entry: entry[1] < cutoff, entries))
+                    if old:
+                        bounds.append((lane, segment, old[-1][0]))
+            return bounds
+
+        await self._drop(_DROP_ENTRIES, await self._file.reader.read(find))
+
+    def _newest_retired_through(self, connection: sqlite3.Connection, lane: str) -> int:
+        """Return -1 where no checkpoint is found: then nothing may go."""
+        entries = connection.execute(_NEWEST_ENTRIES, (lane, _CHECKPOINT_WITHIN_ENTRIES))
+        for seq, body in entries.fetchall():
+            if (retired := self._retired_through(body)) is not None:
+                # The newest checkpoint itself is always needed.
+                return min(retired, int(seq) - 1)
+        return -1
+
+    async def _sweep_bodies(self, cutoff: Instant) -> None:
+        def find(connection: sqlite3.Connection) -> list[int]:
+            blocks = []
+            for block, born_max in connection.execute(_OLD_BODIES, (SWEEP_BLOCKS_MAX,)).fetchall():
+                if born_max >= cutoff:
+                    break  # what came later is swept later: at most one time to live
+                blocks.append(block)
+            return blocks
+
+        blocks = await self._file.reader.read(find)
+        if blocks:
+            await self._file.writer.write(partial(_drop_blocks, blocks=blocks))
+
+    async def _walk(self, start: bytes, cutoff: Instant, *, find: str, drop: str) -> bytes:
+        """Sweep the stretch behind `start`; return where the next one begins."""
+
+        def look(connection: sqlite3.Connection) -> tuple[int, bytes | None, int]:
+            row: tuple[int, bytes | None, int] = connection.execute(
+                find, (start, cutoff, SWEEP_ROWS_MAX)
+            ).fetchone()
+            return row
+
+        count, end, old_count = await self._file.reader.read(look)
+        if old_count:
+            await self._drop(drop, [(start, end, cutoff)])
+        return b"" if end is None or count < SWEEP_ROWS_MAX else end
+
+    async def _sweep_owners(self, cutoff: Instant) -> None:
+        def find(connection: sqlite3.Connection) -> int:
+            count: int = connection.execute(_OLD_OWNERS, (cutoff,)).fetchone()[0]
+            return count
+
+        if await self._file.reader.read(find):
+            await self._drop(_DROP_OWNERS, [(cutoff,)])
+
+    async def _drop(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        def drop(transaction: Transaction) -> None:
+            transaction.connection.executemany(statement, rows)
+
+        if rows:
+            await self._file.writer.write(drop)
+
+
+def _drop_blocks(transaction: Transaction, blocks: Sequence[int]) -> None:
+    connection = transaction.connection
+    for block in blocks:
+        row = connection.execute(_PACKED, (block,)).fetchone()
+        if row is None:
+            continue  # somebody else swept it
+        rows = unpack_bodies(row[0])
+        connection.execute(_DROP_IDS, (joined(rows.ids), block))
+        connection.executemany(_DROP_GROUP, [(group, block) for group in set(rows.groups)])
+        connection.execute(_DROP_BLOCK, (block,))
