@@ -24,6 +24,7 @@ from actors.open_ports import (
 )
 from actors.registry import ShardRegistry
 from actors.scheduler import Scheduler, SchedulerConfig
+from actors.sender import IngesterGone
 from cluster.runtime.logging import configure_logging
 
 log = structlog.get_logger(__name__)
@@ -96,8 +97,11 @@ class IngesterHandle:
         self._actor = actor
 
     async def submit(self, chunk: bytes) -> bytes:
-        """Return the encoded reply to an encoded chunk; raises `ActorGone`."""
-        return cast(bytes, await _call(self._actor.submit, chunk))
+        """Return the encoded reply to an encoded chunk; raises `IngesterGone`."""
+        try:
+            return cast(bytes, await _call(self._actor.submit, chunk))
+        except ActorGone as error:
+            raise IngesterGone(f"{self.name}: {error}") from error
 
 
 class SchedulerBell:
@@ -153,7 +157,7 @@ def find_registry() -> RegistryHandle | None:
     return None if actor is None else RegistryHandle(actor)
 
 
-def find_ingesters() -> list[IngesterHandle]:
+async def find_ingesters() -> list[IngesterHandle]:
     """Return the ingesters that live."""
     handles = []
     for name in _list_names():

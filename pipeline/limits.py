@@ -27,6 +27,8 @@ IDEMPOTENCY_KEY_BYTES_MAX: Final = 256
 # A line must hold the longest content with every byte escaped as \u00XX, and its other fields.
 LINE_BYTES_MAX: Final = 1024 * 1024
 COLUMNS_MAX: Final = 256
+# What a chunk keeps of the records that were refused in it, until they are written down.
+REFUSED_BYTES_MAX: Final = 64 * 1024 * 1024
 
 # --- batches --------------------------------------------------------------------------------
 
@@ -66,6 +68,10 @@ LOCAL_SHARDS_MAX: Final = 8
 INGEST_MESSAGES_IN_FLIGHT_MAX: Final = 20_000
 INGEST_BYTES_IN_FLIGHT_MAX: Final = 128 * 1024 * 1024
 OVERLOADED_RETRY_AFTER_MS: Final = 50
+SEND_CHUNKS_IN_FLIGHT_MAX: Final = 6
+SEND_REPEAT_MS_MIN: Final = 100
+SEND_REPEAT_MS_MAX: Final = 2_000
+SEND_PATIENCE_MS: Final = 120_000
 # A connector that could not be reached is left alone for this long, doubling.
 CLAIM_PAUSE_MS_MIN: Final = 100
 CLAIM_PAUSE_MS_MAX: Final = 5_000
