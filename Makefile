@@ -64,8 +64,8 @@ mutants: $(STAMP) ## break the code on purpose, line by line: each break must tu
 	$(BIN)/python -m tools.mutants
 
 .PHONY: bench
-bench: $(STAMP) ## every benchmark; each prints JSON lines
-	$(BIN)/python -m benchmarks
+bench: $(STAMP) ## every benchmark, or BENCH="name name"; each prints JSON lines
+	$(BIN)/python -m benchmarks $(BENCH)
 
 .PHONY: draw
 draw: $(STAMP) ## draw again what docs/ takes from the code
