@@ -218,7 +218,9 @@ def load_settings(*, data: Path | None = None) -> Settings:
             where.append(str(file))
         raise SettingInvalid(f"{', '.join(where)}: {error}") from None
     settings = Settings.model_construct(
-        **{name: getattr(read, name) for name in Settings.model_fields}
+        # What was set stays known: an old data folder is held against a shape that was asked for.
+        _fields_set=read.model_fields_set,
+        **{name: getattr(read, name) for name in Settings.model_fields},
     )
     return settings if data is None else settings.with_data(data)
 

@@ -125,6 +125,15 @@ def test_a_variable_names_another_file(place: Place) -> None:
     assert load_settings().ingesters == 5
 
 
+def test_what_was_set_is_known_beside_what_it_was_set_to(place: Place) -> None:
+    assert load_settings().model_fields_set == set()
+    place.file("[local]\nnodes = 2")
+    place.variable("SHARDPOST_INGESTERS", "1")
+    settings = load_settings(data=Path("elsewhere"))
+    assert settings.model_fields_set == {"local", "ingesters", "data"}
+    assert pickle.loads(pickle.dumps(settings)).model_fields_set == settings.model_fields_set
+
+
 def test_settings_are_frozen_and_travel(place: Place) -> None:
     place.variable("SHARDPOST_INGESTERS", "2")
     settings = load_settings()
