@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -86,9 +87,18 @@ def _refuse_empty(value: object) -> object:
     return value
 
 
+def _refuse_unknown_channel(name: str) -> str:
+    # Imported only here, as it brings the numbering plans of the world: a tenth of a second.
+    from pipeline.ingest.recipient import CHANNELS
+
+    if name not in CHANNELS:
+        raise ValueError(f"should be one of {', '.join(CHANNELS)}")
+    return name
+
+
 WholeNumber = Annotated[int, BeforeValidator(_refuse_bool)]
 ConnectorName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
-ChannelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]{1,32}$")]
+ChannelName = Annotated[str, AfterValidator(_refuse_unknown_channel)]
 
 
 class ConnectorSettings(BaseModel):

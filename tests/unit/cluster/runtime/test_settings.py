@@ -268,8 +268,8 @@ def test_a_variable_that_is_not_ours_is_left_alone(place: Place) -> None:
         ),
         pytest.param(
             "[connectors.a]\nkind='file'\nchannels=['e-mail']",
-            "connectors.a.channels.0 = 'e-mail': String should match",
-            id="a channel's name is plain",
+            "connectors.a.channels.0 = 'e-mail': should be one of email, sms,",
+            id="no such channel",
         ),
         pytest.param(
             "[connectors.a]\nkind='file'\nchannels=['sms']\n"
@@ -303,7 +303,11 @@ def test_a_wrong_value_in_the_file_is_told_in_one_line(place: Place, text: str, 
         ("SHARDPOST_WINDOWS__STEAL_AFTER_MS", "true", " = 'true': should be a valid integer"),
         ("SHARDPOST_WINDOWS__STEAL_AFTER_MS", "7", ": the windows must keep: steal_after_ms"),
         ("SHARDPOST_CONNECTORS__A__KIND", "pigeon", " = 'pigeon': should be 'file'"),
-        ("SHARDPOST_CONNECTORS__FILE__CHANNELS", "sms,e-mail", " = 'sms,e-mail': String should"),
+        (
+            "SHARDPOST_CONNECTORS__FILE__CHANNELS",
+            "sms,e-mail",
+            " = 'sms,e-mail': should be one of email",
+        ),
     ],
 )
 def test_a_wrong_value_in_a_variable_is_told_by_the_variables_name(
