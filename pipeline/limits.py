@@ -27,8 +27,8 @@ IDEMPOTENCY_KEY_BYTES_MAX: Final = 256
 # A line must hold the longest content with every byte escaped as \u00XX, and its other fields.
 LINE_BYTES_MAX: Final = 1024 * 1024
 COLUMNS_MAX: Final = 256
-# What a chunk keeps of the records that were refused in it, until they are written down.
-REFUSED_BYTES_MAX: Final = 64 * 1024 * 1024
+# What a chunk keeps of its records as they were read, for those that are refused.
+CHUNK_RAW_BYTES_MAX: Final = 64 * 1024 * 1024
 
 # --- batches --------------------------------------------------------------------------------
 

@@ -48,6 +48,12 @@ _BY_SUFFIX: Final = {
     ".tab": InputFormat.TSV,
 }
 
+
+def format_by_suffix(path: Path) -> InputFormat | None:
+    """Return the format that a file's name tells, None if it tells none."""
+    return _BY_SUFFIX.get(path.suffix.lower())
+
+
 _MAGIC: Final = (
     (b"\x1f\x8b", "is compressed; unpack it first, or: gunzip -c FILE | shardpost send -"),
     (b"PK\x03\x04", "is a ZIP archive or a spreadsheet; save the sheet as CSV"),
@@ -96,7 +102,7 @@ class InputFile:
 def open_input(
     path: str,
     *,
-    standard_input: ByteStream,
+    standard_input: ByteStream | None = None,
     format_name: str | None = None,
     columns: Sequence[str] | None = None,
     has_header: bool | None = None,
@@ -107,6 +113,8 @@ def open_input(
     None to find out.  Raises `InputInvalid`, which says in one line what to change.
     """
     if path == STANDARD_INPUT:
+        if standard_input is None:
+            raise InputInvalid("standard input cannot be sent here; name a file")
         name, size, source = "standard input", None, LineSource(standard_input)
     else:
         name = path
@@ -225,8 +233,8 @@ def _format_of(
         except ValueError:
             known = ", ".join(InputFormat)
             raise InputInvalid(f"--format {format_name}: not a format; one of {known}") from None
-    if path is not None and path.suffix.lower() in _BY_SUFFIX:
-        return _BY_SUFFIX[path.suffix.lower()], "by its name"
+    if path is not None and (by_suffix := format_by_suffix(path)):
+        return by_suffix, "by its name"
     line = sample.lstrip(b"\r\n ").partition(b"\n")[0]
     for mark, format_ in ((b"\t", InputFormat.TSV), (b",", InputFormat.CSV)):
         if line.startswith((b"{", b"[")):
@@ -254,9 +262,9 @@ def _keys_of(name: str, sample: bytes, source: LineSource) -> tuple[str, ...]:
             reason = not_utf8(line) or f"not a JSON object: {error}"
             first_reason = first_reason or f"line {number}: {reason}"
     if not keys:
-        match source.take(1):
-            case Overlong(number=number, size=size):
-                first_reason = f"line {number}: {too_long(size)}"
+        first = source.take(1)
+        if isinstance(first, Overlong):
+            first_reason = f"line {first.number}: {too_long(first.size)}"
         raise InputInvalid(f"{name}: {first_reason or 'its first object is empty'}")
     return tuple(keys)
 

@@ -5,6 +5,7 @@ its beginning is, the rest is counted and thrown away until the next line feed, 
 is one line of a gigabyte costs one block of memory and becomes one refusal.
 """
 
+from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
 from pipeline.limits import LINE_BYTES_MAX
@@ -14,16 +15,31 @@ _HEAD_BYTES: Final = 200
 _BOM: Final = b"\xef\xbb\xbf"
 
 
-class ByteStream(Protocol):
-    """What is read: an open file, or standard input."""
+class BlockingStream(Protocol):
+    """A stream whose `read` waits until it has all that was asked for."""
 
-    def read1(self, size: int = -1, /) -> bytes:
-        """Return up to `size` bytes as soon as there are some; none at the end."""
+    def read(self, size: int = -1, /) -> bytes:
+        """Return `size` bytes, fewer only at the end."""
         ...
 
     def close(self) -> None:
         """Close the stream; may be called twice."""
         ...
+
+
+class PromptStream(Protocol):
+    """A stream that gives what is there without waiting for more: a file, or standard input."""
+
+    def read1(self, size: int = -1, /) -> bytes:
+        """Return up to `size` bytes; none only at the end."""
+        ...
+
+    def close(self) -> None:
+        """Close the stream; may be called twice."""
+        ...
+
+
+ByteStream = BlockingStream | PromptStream
 
 
 class Lines(NamedTuple):
@@ -47,6 +63,11 @@ class LineSource:
 
     def __init__(self, stream: ByteStream, *, line_bytes_max: int = LINE_BYTES_MAX) -> None:
         self._stream = stream
+        # Many a type with `read1` is known by its `read` alone.
+        self._read_some: Callable[[int], bytes] = getattr(stream, "read1", None) or getattr(
+            stream,
+            "read",  # noqa: B009  # which of the two it has is not known to the type check
+        )
         self._line_bytes_max = line_bytes_max
         # No larger than the limit, so that only the first line of a block, which may have begun
         # in blocks before, can be too long.
@@ -135,7 +156,7 @@ class LineSource:
         return lines
 
     def _read(self) -> bytes:
-        block = self._stream.read1(self._block_bytes)
+        block = self._read_some(self._block_bytes)
         self._is_at_end = not block
         self._received += len(block)
         if not self._has_begun:

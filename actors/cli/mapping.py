@@ -12,10 +12,12 @@ from typing import Final
 from actors.cli.column_names import ADDRESS_COLUMNS, NUMBER_COLUMNS, WELL_KNOWN
 from actors.cli.made_up_recipients import MadeUpRecipients
 from pipeline.errors import InputInvalid, SubmissionInvalid
-from pipeline.ingest.recipient import CHANNELS, NUMBER_CHANNELS
+from pipeline.ingest.recipient import CHANNELS
+from pipeline.ingest.recipient_mask import NUMBER_CHANNELS
 from pipeline.ingest.submission import FieldSource, SubmissionPlan
 from pipeline.ingest.template import (
     Template,
+    column_template,
     compile_template,
     constant_template,
     listed,
@@ -101,10 +103,8 @@ class _Resolver:
         content = self._content()
         channel = self._channel(implied_channel)
         tenant = self._tenant()
-        group = self._plain("group", "--group", options.group, otherwise="")
-        priority = self._plain(
-            "priority", "--priority", options.priority, otherwise=DEFAULT_PRIORITY
-        )
+        group = self._optional("group", options.group, otherwise="")
+        priority = self._optional("priority", options.priority, otherwise=DEFAULT_PRIORITY)
         expires_at = self._expires_at()
         metadata = self._metadata()
         key = self._key()
@@ -118,7 +118,7 @@ class _Resolver:
                 priority=priority,
                 expires_at=expires_at,
                 metadata=metadata,
-                default_region=self._default_region(),
+                default_region=options.default_region and options.default_region.upper(),
             )
         except SubmissionInvalid as invalid:
             # Of a value for all lines the flag is the place to change it.
@@ -175,7 +175,7 @@ class _Resolver:
             last = self._columns[-1]
             self._used.add(last)
             self._description.append(("content", f"column {last}, the last, as none has a name"))
-            return self._compiled("content", f"{{{last}}}")
+            return column_template(last, columns=self._columns, by_position=self._has_rows)
         return self._from_column("content", self._only("content", "--content", found))
 
     def _channel(self, implied: str | None) -> FieldSource:
@@ -185,7 +185,7 @@ class _Resolver:
         if found:
             return self._from_column("channel", self._only("channel", "--channel", found))
         if implied is not None:
-            self._description.append(("channel", f"{implied}, as the recipient's column implies"))
+            self._description.append(("channel", f"{implied}, as the recipients tell"))
             return constant_template(implied)
         raise InputInvalid(
             f"no column holds the channel; say it: --channel {'|'.join(CHANNELS)}"
@@ -203,20 +203,16 @@ class _Resolver:
                 )
             self._description.append(("tenant", DEFAULT_TENANT))
             return DEFAULT_TENANT
-        tenant = self._compiled("tenant", self._options.tenant).constant
+        tenant = self._template("tenant", "--tenant", self._options.tenant).constant
         if tenant is None:
             raise InputInvalid("--tenant: a file is sent for one tenant; write its name")
-        self._description.append(("tenant", tenant))
         return tenant
 
     def _expires_at(self) -> FieldSource | None:
         found = self._known("expires_at")
         if not found:
             return None
-        column = self._only("expires_at", "a column", found)
-        self._used.add(column)
-        self._description.append(("expires_at", f"column {column}, where it is not empty"))
-        return self._compiled("expires_at", f"{{{column}|}}")
+        return self._from_column("expires_at", found[0], default="")
 
     def _metadata(self) -> dict[str, FieldSource]:
         said = self._options.metadata
@@ -234,25 +230,50 @@ class _Resolver:
             column = resolve_column("--key", self._options.key.strip("{}"), self._columns)
         except SubmissionInvalid as invalid:
             raise InputInvalid(str(invalid)) from None
-        self._used.add(column)
-        self._description.append(("key", f"column {column}"))
-        return self._compiled("key", f"{{{column}}}")
+        return self._from_column("key", column)
 
-    def _plain(self, name: str, flag: str, said: str | None, *, otherwise: str) -> FieldSource:
+    def _optional(self, name: str, said: str | None, *, otherwise: str) -> FieldSource:
+        flag = f"--{name}"
         if said is not None:
             return self._template(name, flag, said)
         found = self._known(name)
         if found:
-            return self._from_column(name, self._only(name, flag, found))
+            return self._from_column(name, self._only(name, flag, found), default=otherwise)
         if otherwise:
             self._description.append((name, otherwise))
         return constant_template(otherwise)
 
-    def _default_region(self) -> str | None:
-        region = self._options.default_region
-        if region is None:
-            return None
-        region = region.upper()
-        if not is_region(region):
-            raise InputInvalid(f"--region {region[:16]}: not a region; write two letters, like GB")
-        return region
+    # --- how they are found and told --------------------------------------------------------
+
+    def _known(self, name: str) -> list[str]:
+        """Return the columns with a well-known name for the field."""
+        names = WELL_KNOWN[name]
+        return [column for column in self._columns if column.casefold() in names]
+
+    def _only(self, name: str, flag: str, found: Sequence[str]) -> str:
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InputInvalid(
+                f"columns {' and '.join(found)} could all be the {name};"
+                f" say which: {flag} '{{{found[0]}}}'"
+            )
+        raise InputInvalid(
+            f"no column holds the {name}; say which: {flag} '{{column}}'"
+            f" (there are: {listed(self._columns)})"
+        )
+
+    def _from_column(self, name: str, column: str, *, default: str | None = None) -> Template:
+        self._used.add(column)
+        otherwise = f", else {default}" if default else ""
+        self._description.append((name, f"column {column}{otherwise}"))
+        return column_template(
+            column, columns=self._columns, by_position=self._has_rows, default=default
+        )
+
+    def _template(self, name: str, flag: str, text: str) -> Template:
+        template = compile_template(flag, text, columns=self._columns, by_position=self._has_rows)
+        self._used.update(template.columns)
+        shown = text if len(text) <= _SHOWN_CHARS_MAX else f"{text[:_SHOWN_CHARS_MAX]}…"
+        self._description.append((name, shown if template.constant is None else repr(shown)))
+        return template

@@ -32,10 +32,16 @@ class RecordReader(ABC):
         self._held: RecordBatch | None = None
 
     def read(self, count: int) -> RecordBatch:
-        """Return the next `count` records, fewer only at the end of the source."""
-        batch, self._held = self._held or RecordBatch(), None
-        while batch.count < count:
-            taken = self._source.take(count - batch.count)
+        """Return the next records: at least one, at most `count`, and none at the end.
+
+        A batch holds about a block of the source, however long the records are.
+        """
+        if self._held is not None:
+            batch, self._held = self._held, None
+            return batch
+        batch = RecordBatch()
+        while not batch.count:
+            taken = self._source.take(count)
             match taken:
                 case Overlong():
                     self._read_overlong(taken, batch)
@@ -47,7 +53,7 @@ class RecordReader(ABC):
         return batch
 
     def hold(self, batch: RecordBatch) -> None:
-        """Give back a batch that was just read; the next `read` begins with it."""
+        """Give back a batch that was just read; the next `read` returns it."""
         assert self._held is None
         self._held = batch
 

@@ -11,6 +11,8 @@ from functools import partial
 from typing import Final
 from urllib.parse import urlsplit
 
+from phonenumbers import SUPPORTED_REGIONS
+
 from pipeline.errors import SubmissionInvalid
 from pipeline.ingest.email_address import canonical_address
 from pipeline.ingest.phone_number import canonical_number
@@ -82,11 +84,16 @@ _BY_CHANNEL: Final[dict[str, Canonicalize]] = {
 def canonicalizer(channel: str, default_region: str | None = None) -> Canonicalize:
     """Return the function that canonicalizes recipients of a channel, for use on many of them.
 
-    Raises `SubmissionInvalid("channel", ...)` for a channel that is not known.
+    `default_region` (`GB`) is where numbers without a country code are at home.  Raises
+    `SubmissionInvalid`, for field `channel` or `region` if it is not known.
     """
     if channel in NUMBER_CHANNELS:
         if default_region is None:
             return canonical_number
+        if default_region not in SUPPORTED_REGIONS:
+            raise SubmissionInvalid(
+                "region", f"{default_region[:32]!r} is not a region; write two letters, like GB"
+            )
         return partial(canonical_number, default_region=default_region)
     try:
         return _BY_CHANNEL[channel]

@@ -156,6 +156,14 @@ def constant_template(text: str) -> Template:
     return Template(text, (text,))
 
 
+def column_template(
+    column: str, *, columns: Sequence[str], by_position: bool, default: str | None = None
+) -> Template:
+    """Return the template that renders one of the columns, whatever characters its name has."""
+    key = columns.index(column) if by_position else column
+    return Template(f"{{{column}}}", (_Column(column, key, default),))
+
+
 def compile_template(
     field: str, text: str, *, columns: Sequence[str], by_position: bool
 ) -> Template:
