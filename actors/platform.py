@@ -19,11 +19,11 @@ from actors.config import (
     PlatformConfig,
 )
 from actors.handles import ActorGone, RegistryHandle, create_registry
-from cluster.local.data_folder import DataFolder, Shape
+from cluster.local.data_folder import DataFolder
 from cluster.local.platform_lock import PlatformAddress, PlatformLock
-from cluster.runtime.clock import SystemClock
 from cluster.runtime.embedded_ray import start_embedded_ray, stop_ray
 from cluster.runtime.settings import Settings
+from pipeline.errors import ShardpostError
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +31,7 @@ _READY_LOOK_S: Final = 0.1
 _READY_TIMEOUT_S: Final = 120.0
 
 
-class PlatformNotReady(Exception):
+class PlatformNotReady(ShardpostError):
     """The operator should look at the logs: some actors did not start in time."""
 
 
@@ -44,17 +44,8 @@ class Platform:
         self.dashboard_url = dashboard_url
 
     @classmethod
-    def start(cls, settings: Settings) -> "Platform":
+    def start(cls, settings: Settings, folder: DataFolder) -> "Platform":
         """Take the folder and start; raises `PlatformHeld` or `DataFolderUnusable`."""
-        path = settings.data.absolute()
-        folder = DataFolder.create_or_open(
-            path,
-            shape=Shape(node_count=settings.local.nodes, shard_count=settings.local.shards)
-            if "local" in settings.model_fields_set
-            else None,
-            windows=settings.windows,
-            now=SystemClock().now(),
-        )
         lock = PlatformLock.take(folder.path)
         try:
             ray_address, dashboard_url = start_embedded_ray(
@@ -65,7 +56,7 @@ class Platform:
             registry = create_registry(
                 PlatformConfig(
                     platform_id=os.urandom(PLATFORM_ID_BYTES),
-                    data_folder=str(path),
+                    data_folder=str(folder.path),
                     settings=settings,
                 )
             )

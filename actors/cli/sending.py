@@ -21,13 +21,9 @@ _REPEAT: Final = "repeats the key of an earlier record with other content"
 class Rejects(Protocol):
     """Where refused records go."""
 
-    def add(self, refused: Sequence[RefusedRecord]) -> None:
-        """Keep refused records, to be mended and sent as a file of their own."""
+    def write(self, refused: Sequence[RefusedRecord]) -> None:
+        """Write refused records down, to be mended and sent as a file of their own."""
         ...
-
-
-class RecordRefused(InputInvalid):
-    """`--strict`: the first record that cannot be accepted ends the sending."""
 
 
 class BatchKeyTaken(InputInvalid):
@@ -59,16 +55,15 @@ async def send_chunks(
     batch_key: bytes,
     sender: Sender,
     rejects: Rejects,
-    is_strict: bool,
     on_progress: Callable[[SendAccount], None],
 ) -> SendAccount:
     """Send every chunk; return the account.
 
-    Raises `BatchKeyTaken`, `RecordRefused` (only if strict), `InputInvalid` if the file cannot be
-    read to its end, and `PlatformUnanswered`.
+    Raises `BatchKeyTaken`, `InputInvalid` if the file cannot be read to its end, and
+    `PlatformUnanswered`.
     """
     account = SendAccount()
-    sent = sender.send_all(_submit_chunks(chunks, tenant, batch_key, account, rejects, is_strict))
+    sent = sender.send_all(_submit_chunks(chunks, tenant, batch_key, account, rejects))
     async for one in sent:
         chunk = account.chunks_under_way.pop(one.chunk.first_index)
         match one.answer:
@@ -89,7 +84,6 @@ async def send_chunks(
                     account=account,
                     sender=sender,
                     rejects=rejects,
-                    is_strict=is_strict,
                 )
             case Refused(reasons):
                 await _send_rest(
@@ -99,7 +93,6 @@ async def send_chunks(
                     account=account,
                     sender=sender,
                     rejects=rejects,
-                    is_strict=is_strict,
                 )
         account.bytes_read = max(account.bytes_read, chunk.bytes_read)
         on_progress(account)
@@ -112,13 +105,12 @@ async def _submit_chunks(
     batch_key: bytes,
     account: SendAccount,
     rejects: Rejects,
-    is_strict: bool,
 ) -> AsyncIterator[SubmitChunk]:
     for chunk in chunks:
-        _refuse(chunk.refused, account=account, rejects=rejects, is_strict=is_strict)
+        _refuse(chunk.refused, account=account, rejects=rejects)
         places = range(len(chunk.bodies))
         if chunk.keys is not None:
-            places = _without_repeats(chunk, account, rejects, is_strict)
+            places = _without_repeats(chunk, account, rejects)
         if not places:
             account.bytes_read = max(account.bytes_read, chunk.bytes_read)
             continue
@@ -142,9 +134,7 @@ def _submit_chunk(
     )
 
 
-def _without_repeats(
-    chunk: Chunk, account: SendAccount, rejects: Rejects, is_strict: bool
-) -> Sequence[int]:
+def _without_repeats(chunk: Chunk, account: SendAccount, rejects: Rejects) -> Sequence[int]:
     """Return the places of the records whose key is the first of its kind in the chunk."""
     assert chunk.keys is not None
     first_place: dict[bytes, int] = {}
@@ -157,7 +147,7 @@ def _without_repeats(
             account.repeated_count += 1
         else:
             refused = chunk.refuse(place, f"key: {_REPEAT}")
-            _refuse([refused], account=account, rejects=rejects, is_strict=is_strict)
+            _refuse([refused], account=account, rejects=rejects)
     return places
 
 
@@ -169,7 +159,6 @@ async def _send_rest(
     account: SendAccount,
     sender: Sender,
     rejects: Rejects,
-    is_strict: bool,
 ) -> None:
     """Send a chunk again without the messages that were refused; `reasons` by place in it."""
     place_of = {position: place for place, position in enumerate(chunk.positions)}
@@ -177,7 +166,7 @@ async def _send_rest(
         chunk.refuse(place_of[asked.positions[place]], reason)
         for place, reason in sorted(reasons.items())
     ]
-    _refuse(refused, account=account, rejects=rejects, is_strict=is_strict)
+    _refuse(refused, account=account, rejects=rejects)
     left = [place for place in range(len(asked.bodies)) if place not in reasons]
     if not left:
         return
@@ -207,14 +196,8 @@ def _refuse(
     *,
     account: SendAccount,
     rejects: Rejects,
-    is_strict: bool,
 ) -> None:
     if not refused:
         return
-    if is_strict:
-        raise RecordRefused(
-            f"line {refused[0].line_number}: {refused[0].reason};"
-            " what was accepted before it stays accepted"
-        )
     account.refused_count += len(refused)
-    rejects.add(refused)
+    rejects.write(refused)

@@ -1,0 +1,332 @@
+"""The commands that run something: `up`, `send`, `demo`.
+
+Ray is imported only inside them, after its environment is prepared, so that a query starts at once.
+"""
+
+import asyncio
+import json
+import os
+import random
+import secrets
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from actors.cli.chunks import Chunk, batch_key_of, read_chunks
+from actors.cli.exit_codes import ExitCode
+from actors.cli.input_file import InputFile, open_input
+from actors.cli.mapping import FieldMapping, FieldOptions, resolve_mapping
+from actors.cli.open_folder import open_folder
+from actors.cli.preview import show_preview
+from actors.cli.progress import SendProgress
+from actors.cli.rejects import RejectFile
+from actors.cli.sending import SendAccount, send_chunks
+from cluster.local.data_folder import DataFolder
+from cluster.local.platform_lock import read_platform
+from cluster.runtime.logging import configure_logging
+from cluster.runtime.ray_environment import prepare_ray_environment
+from cluster.runtime.settings import Settings, load_settings
+from pipeline.errors import InputInvalid
+from pipeline.limits import BATCH_KEY_BYTES_MAX
+
+if TYPE_CHECKING:
+    from actors.platform import Platform
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", help="The data folder.", envvar="SHARDPOST_DATA", show_default=False),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(up)
+    app.command()(send)
+    from actors.cli.demo import demo
+
+    app.command()(demo)
+
+
+# --- up -------------------------------------------------------------------------------------------
+
+
+def up(data: DataOption = None, as_json: JsonOption = False) -> None:
+    """Run the platform in the foreground until Ctrl-C, which drains it."""
+    settings = load_settings(data=data)
+    asyncio.run(_up(settings, as_json=as_json))
+
+
+async def _up(settings: Settings, *, as_json: bool) -> None:
+    console = Console()
+    async with running_platform(settings) as platform:
+        told = {
+            "data": str(settings.data.absolute()),
+            "dashboard": platform.dashboard_url,
+            "pid": os.getpid(),
+        }
+        if as_json:
+            print(json.dumps(told), flush=True)  # noqa: T201
+        else:
+            console.print(f"The platform runs on {told['data']}.", highlight=False)
+            if platform.dashboard_url:
+                token = settings.data.absolute() / "ray-token"
+                console.print(
+                    f"Ray dashboard: {platform.dashboard_url} (it asks for the token in {token})",
+                    highlight=False,
+                )
+            console.print("Send with `shardpost send FILE`.  Ctrl-C drains and stops.")
+        await stop_asked()
+        if not as_json:
+            console.print("Draining: what is claimed is finished, nothing new begins.")
+
+
+@asynccontextmanager
+async def running_platform(settings: Settings) -> "AsyncIterator[Platform]":
+    """Start the platform of a folder, wait until it is ready; at the end drain and stop it."""
+    folder = open_folder(settings)
+    prepare_ray_environment(settings.data.absolute(), niceness=settings.niceness)
+    configure_logging(settings.log_level)
+    from actors.platform import Platform
+
+    platform = Platform.start(settings, folder)
+    # From here on a signal asks; it does not break off what is half done.
+    listen_for_stop()
+    try:
+        await platform.ready()
+        yield platform
+    finally:
+        await platform.drain()
+        platform.stop()
+
+
+_stop = asyncio.Event()
+
+
+def listen_for_stop() -> None:
+    """Take SIGINT and SIGTERM as the wish to stop."""
+    loop = asyncio.get_running_loop()
+    for one in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(one, _stop.set)
+
+
+async def stop_asked() -> None:
+    """Wait until somebody wants the platform to stop."""
+    await _stop.wait()
+
+
+def is_stop_asked() -> bool:
+    """Return whether somebody wants the platform to stop."""
+    return _stop.is_set()
+
+
+# --- send -----------------------------------------------------------------------------------------
+
+
+def send(
+    file: Annotated[str, typer.Argument(help="JSON lines, CSV or TSV; - for standard input.")],
+    data: DataOption = None,
+    to: Annotated[str | None, typer.Option(help="Template of the recipient: '{phone}'.")] = None,
+    content: Annotated[str | None, typer.Option(help="Template: 'Hello {name|you}'.")] = None,
+    channel: Annotated[str | None, typer.Option(help="Template or name of a channel.")] = None,
+    group: Annotated[str | None, typer.Option(help="Template: the campaign or batch.")] = None,
+    priority: Annotated[
+        str | None, typer.Option(help="urgent, normal or bulk.", show_default="bulk")
+    ] = None,
+    tenant: Annotated[str | None, typer.Option(help="Whose messages they are.")] = None,
+    meta: Annotated[list[str] | None, typer.Option(help="NAME=TEMPLATE, repeatable.")] = None,
+    key: Annotated[
+        str | None, typer.Option(help="Column with a key of each record: same key, same message.")
+    ] = None,
+    region: Annotated[
+        str | None, typer.Option(help="Country of numbers without +, such as GB.")
+    ] = None,
+    format_name: Annotated[
+        str | None, typer.Option("--format", help="jsonl, csv or tsv, if the name does not say.")
+    ] = None,
+    columns: Annotated[str | None, typer.Option(help="Names of the columns: a,b,c.")] = None,
+    header: Annotated[
+        bool | None, typer.Option(help="Whether the first line names the columns.")
+    ] = None,
+    batch_key: Annotated[
+        str | None,
+        typer.Option(
+            help="Under the same key nothing is sent twice.", show_default="the file's digest"
+        ),
+    ] = None,
+    rejects: Annotated[Path | None, typer.Option(help="Folder for refused records.")] = None,
+    strict: Annotated[bool, typer.Option(help="Send nothing if a record is refused.")] = False,
+    dry_run: Annotated[bool, typer.Option(help="Show what would be sent, send nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Send a file through the running platform; the same file again sends nothing twice."""
+    settings = load_settings(data=data)
+    fields = FieldOptions(
+        to=to,
+        content=content,
+        channel=channel,
+        group=group,
+        priority=priority,
+        tenant=tenant,
+        metadata=_metadata(meta or []),
+        key=key,
+        default_region=region,
+    )
+
+    def open_again() -> tuple[InputFile, FieldMapping]:
+        opened = open_input(
+            file,
+            standard_input=sys.stdin.buffer,
+            format_name=format_name,
+            columns=None if columns is None else columns.split(","),
+            has_header=header,
+        )
+        return opened, resolve_mapping(
+            opened.columns,
+            fields,
+            has_rows=opened.has_rows,
+            are_columns_numbered=opened.are_columns_numbered,
+        )
+
+    opened, mapping = open_again()
+    if dry_run:
+        show_preview(opened, mapping, as_json=as_json)
+        return
+    if strict:
+        if opened.path is None:
+            raise InputInvalid("--strict reads the input twice: give it a file, not standard input")
+        refuse_any(read_chunks(opened, mapping))
+        opened.close()
+        opened, mapping = open_again()
+    address = read_platform(DataFolder.open(settings.data.absolute()).path)
+    prepare_ray_environment(settings.data.absolute(), niceness=0)
+    configure_logging("warning")
+    from cluster.runtime.embedded_ray import join_embedded_ray, stop_ray
+
+    join_embedded_ray(address=address.ray_address, namespace=address.namespace)
+    try:
+        with opened_rejects(opened, rejects) as reject_file:
+            account, seconds = asyncio.run(
+                send_opened(
+                    opened,
+                    mapping,
+                    batch_key=key_of_batch(batch_key, opened),
+                    rejects=reject_file,
+                    console=Console(stderr=True, quiet=as_json),
+                )
+            )
+    finally:
+        opened.close()
+        stop_ray()
+    told = summary_of(account, seconds=seconds, reject_file=reject_file)
+    if as_json:
+        print(json.dumps(told))  # noqa: T201
+    else:
+        tell_summary(Console(), told)
+    if account.refused_count:
+        raise typer.Exit(ExitCode.SOME_REFUSED)
+
+
+def refuse_any(chunks: Iterator[Chunk]) -> None:
+    """Raise `InputInvalid` for the first record that would be refused."""
+    for chunk in chunks:
+        if chunk.refused:
+            first = chunk.refused[0]
+            raise InputInvalid(f"line {first.line_number}: {first.reason}; nothing was sent")
+
+
+def opened_rejects(opened: InputFile, folder: Path | None) -> RejectFile:
+    """Return the reject file of an input; nothing is created before the first refusal."""
+    return RejectFile(opened, folder=folder)
+
+
+def key_of_batch(asked: str | None, opened: InputFile) -> bytes:
+    """Return the key under which a repeat sends nothing twice."""
+    if asked is not None:
+        encoded = asked.encode()
+        if not 1 <= len(encoded) <= BATCH_KEY_BYTES_MAX:
+            raise InputInvalid(f"--batch-key: 1 to {BATCH_KEY_BYTES_MAX} bytes")
+        return b"named:" + encoded
+    if opened.path is None:
+        # What comes through a pipe has no digest before its end; a repeat would be a new batch.
+        return b"stream:" + secrets.token_bytes(16)
+    return b"digest:" + batch_key_of(opened.path)
+
+
+async def send_opened(
+    opened: InputFile,
+    mapping: FieldMapping,
+    *,
+    batch_key: bytes,
+    rejects: RejectFile,
+    console: Console,
+) -> tuple[SendAccount, float]:
+    """Send a file; return its account and how many seconds it took."""
+    from actors.handles import find_ingesters
+    from actors.sender import Sender
+
+    begun = time.perf_counter()
+    with SendProgress(console, size_bytes=opened.size_bytes, seconds=time.perf_counter) as progress:
+        account = await send_chunks(
+            read_chunks(opened, mapping),
+            tenant=mapping.tenant,
+            batch_key=batch_key,
+            sender=Sender(find_ingesters, chance=random.Random()),
+            rejects=rejects,
+            on_progress=progress.show,
+        )
+    return account, time.perf_counter() - begun
+
+
+def summary_of(account: SendAccount, *, seconds: float, reject_file: RejectFile) -> dict[str, Any]:
+    """Return what is told at the end of a sending."""
+    return {
+        "records": account.records_count,
+        "accepted": account.accepted_count,
+        "accepted_before": account.accepted_before_count,
+        "repeated": account.repeated_count,
+        "refused": account.refused_count,
+        "first_id": account.first_id.hex() or None,
+        "seconds": round(seconds, 3),
+        "rejects": None if reject_file.path is None else str(reject_file.path),
+        "reasons": None if reject_file.reasons_path is None else str(reject_file.reasons_path),
+    }
+
+
+def tell_summary(console: Console, told: dict[str, Any]) -> None:
+    """Print the summary for a person."""
+    line = f"{told['accepted']:,} messages accepted"
+    if told["accepted_before"]:
+        line += f" ({told['accepted_before']:,} of them by an earlier run: not sent again)"
+    line += f" in {told['seconds']:,.1f} s"
+    if told["seconds"]:
+        line += f", {told['records'] / told['seconds']:,.0f}/s"
+    console.print(line + ".", highlight=False)
+    if told["repeated"]:
+        console.print(
+            f"{told['repeated']:,} records repeat the key and content of an earlier one.",
+            highlight=False,
+        )
+    if told["refused"]:
+        console.print(
+            f"{told['refused']:,} records refused: {told['rejects']}"
+            f" (reasons in {told['reasons']}).  Mend that file and send it as a file of its own.",
+            highlight=False,
+        )
+
+
+def _metadata(pairs: list[str]) -> dict[str, str]:
+    metadata = {}
+    for pair in pairs:
+        name, separator, template = pair.partition("=")
+        if not separator or not name:
+            raise InputInvalid(f"--meta {pair!r}: write NAME=TEMPLATE")
+        metadata[name] = template
+    return metadata
