@@ -16,7 +16,6 @@ from actors.registry import ActorWorld, RegistryPorts
 from actors.scheduler import SchedulerPorts
 from cluster.egress.file_connector import FileConnector
 from cluster.egress.file_outbox import FileOutbox
-from cluster.local.data_folder import DataFolder
 from cluster.runtime.clock import SystemClock
 from cluster.topology.generation import Core
 from pipeline.ingest.recipient import CHANNELS
@@ -26,8 +25,10 @@ OUTBOX = "outbox"
 
 def _open_store(platform: PlatformConfig) -> tuple[LocalStore, SystemClock]:
     clock = SystemClock()
-    folder = DataFolder.open(Path(platform.data_folder), windows=platform.settings.windows)
-    return LocalStore.open(folder, clock=clock, windows=platform.settings.windows), clock
+    store = LocalStore.open(
+        Path(platform.data_folder), cores=None, clock=clock, windows=platform.settings.windows
+    )
+    return store, clock
 
 
 async def open_ingester_ports(
