@@ -1,0 +1,198 @@
+"""A platform as its operator runs it: `shardpost up` as a process, and the means to hurt it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+SHARDPOST = [sys.executable, "-m", "actors.cli.main"]
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 60.0
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """The environment of the tests without Ray's and Shardpost's own variables."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("RAY_", "SHARDPOST_"))
+    }
+    return kept | variables
+
+
+def shardpost(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end."""
+    return subprocess.run(
+        [*SHARDPOST, *arguments],
+        cwd=_ROOT,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def begin(*arguments: str, **variables: str) -> "subprocess.Popen[str]":
+    """Start a command and go on."""
+    return subprocess.Popen(
+        [*SHARDPOST, *arguments],
+        cwd=_ROOT,
+        env=environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def eventually(what: str, look: Callable[[], Any], *, seconds: float) -> Any:
+    """Return the first answer of `look` that is true; fail after a while."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if answer := look():
+            return answer
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds:.0f} s: {what}")
+
+
+def processes() -> dict[int, tuple[int, str]]:
+    """Every process: pid -> (parent, title)."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text()
+                title = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+            fields = stat.rpartition(")")[2].split()
+            if fields[0] != "Z":
+                found[int(entry.name)] = (int(fields[1]), title)
+    return found
+
+
+class PlatformProcess:
+    """`shardpost up` on a folder; a context manager that stops whatever is left."""
+
+    def __init__(self, data: Path, variables: Mapping[str, str]) -> None:
+        self.data = data
+        self._variables = dict(variables)
+        self._process: subprocess.Popen[str] | None = None
+        self._log = data.parent / f"{data.name}.log"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill_all()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> dict[str, Any]:
+        """Start and wait until it says that it is ready; return what it says."""
+        with self._log.open("a") as log:
+            self._process = subprocess.Popen(
+                [*SHARDPOST, "up", "--json", "--data", str(self.data)],
+                cwd=_ROOT,
+                env=environment(**self._variables),
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, f"the platform did not start: {self._log.read_text()[-2_000:]}"
+        told: dict[str, Any] = json.loads(line)
+        return told
+
+    def stop(self) -> None:
+        """Ask it to drain, as Ctrl-C does, and wait for its end."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGINT)
+        assert self._process.wait(STOP_TIMEOUT_S) == 0, self._log.read_text()[-2_000:]
+
+    def descendants(self) -> dict[int, str]:
+        """Every process below it: pid -> title."""
+        everything = processes()
+        below = {self.pid}
+        while more := {
+            pid for pid, (parent, _) in everything.items() if parent in below and pid not in below
+        }:
+            below |= more
+        return {pid: everything[pid][1] for pid in below if pid in everything and pid != self.pid}
+
+    def actors(self, kind: str) -> list[int]:
+        """The processes of one kind of actor: Scheduler, Ingester or Registry."""
+        return sorted(
+            pid
+            for pid, title in self.descendants().items()
+            if title.startswith(f"ray::{kind}Actor")
+        )
+
+    def kill_all(self) -> None:
+        """SIGKILL to the whole tree at once."""
+        if self._process is None:
+            return
+        pids = [*self.descendants(), self.pid] if self._process.poll() is None else []
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        self._process.wait()
+        eventually("all are gone", lambda: not set(pids) & processes().keys(), seconds=30)
+        self._process = None
+
+
+class Outbox:
+    """What the file connector wrote, read as another program would: the judge."""
+
+    def __init__(self, data: Path) -> None:
+        self._folder = data / "outbox"
+        self._offsets: dict[Path, int] = {}
+        self._lines_count = 0
+
+    def lines_count(self) -> int:
+        """How many lines have an end; reads only what is new."""
+        for path in self._folder.rglob("*.jsonl"):
+            with path.open("rb") as file:
+                file.seek(self._offsets.get(path, 0))
+                data = file.read()
+            self._offsets[path] = self._offsets.get(path, 0) + len(data)
+            self._lines_count += data.count(b"\n")
+        return self._lines_count
+
+    def read(self) -> tuple[list[dict[str, Any]], int]:
+        """Return the hand-overs, and how many torn lines there are."""
+        lines, torn = [], 0
+        for path in self._folder.rglob("*.jsonl"):
+            for line in path.read_bytes().split(b"\n"):
+                if line:
+                    try:
+                        lines.append(json.loads(line))
+                    except json.JSONDecodeError:
+                        torn += 1
+        return lines, torn
+
+    def twice(self) -> list[str]:
+        """The ids of the messages that were handed over more than once."""
+        lines, _ = self.read()
+        counts = Counter(line["message_id"] for line in lines)
+        return [id_ for id_, count in counts.items() if count > 1]
