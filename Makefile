@@ -50,7 +50,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 imports: $(STAMP)
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 fast-tests: $(STAMP)
 	$(BIN)/python -m pytest -q $(FAST_TESTS)
