@@ -263,7 +263,7 @@ class LaneRunner:
                 await self._attempt(
                     store.write_books(self.lane_id, cells),
                     lambda _: lane.on_books_written(),
-                    lane.on_books_write_failed,
+                    lambda: lane.on_books_write_failed(now=now()),
                 )
             case other:
                 assert_never(other)

@@ -196,6 +196,8 @@ class Lane:
             or self._bodyless
             or self._pending
             or self._windows_open
+            or self._is_reading
+            or self._in_flight is not None
             or not self._books.is_settled
             or self._recent.has_entries
         )
@@ -391,9 +393,10 @@ class Lane:
         """Take the acknowledgement of `WriteBooks`."""
         self._books.on_written()
 
-    def on_books_write_failed(self) -> None:
-        """Note that the cells may or may not have been written."""
+    def on_books_write_failed(self, *, now: Instant) -> None:
+        """Note that the cells may or may not have been written; they are written again."""
         self._books.on_write_failed()
+        self._books_not_before = later(now, self._windows.checkpoint_ms)
 
     # --- decisions ----------------------------------------------------------------------------
 
@@ -619,10 +622,11 @@ class Lane:
             self.on_projected()
 
     def _decide_books(self, now: Instant, actions: list[Action]) -> None:
-        if now >= self._books_not_before:
-            unread = self._books.take_unread()
-            if unread:
-                actions.append(ReadBooks(books=unread))
+        if now < self._books_not_before:
+            return
+        unread = self._books.take_unread()
+        if unread:
+            actions.append(ReadBooks(books=unread))
         if now >= later(self._books_written_at, self._windows.checkpoint_ms) or self._is_draining:
             cells = self._books.take_cells()
             if cells:

@@ -82,6 +82,7 @@ class Owner:
 
     def decide(self, now: Instant) -> None:
         self.errands.extend(Errand(action) for action in self.lane.decide(now))
+        assert self.lane.is_fenced or self.lane.wake_at() > now, "it would never sleep"
 
 
 class LaneWorld:
@@ -247,7 +248,11 @@ class LaneWorld:
                     for cell in cells:
                         if cell.as_of > self.cells.get(cell.book, cell._replace(as_of=-1)).as_of:
                             self.cells[cell.book] = cell
-                return lane.on_books_write_failed if fails else lane.on_books_written
+                return (
+                    (lambda: lane.on_books_write_failed(now=self.now))
+                    if fails
+                    else lane.on_books_written
+                )
 
     def _hand_over(
         self, owner: Owner, window: act.HandOverWindow, *, is_calm: bool
