@@ -1,0 +1,391 @@
+"""Stories about one lane, word by word: what happens to it, and what it wants done.
+
+A word in small letters happens; then the lane decides.  A word in capitals looks at what the lane
+asked for and was not answered yet.  `+250` lets 250 ms pass.  Names stand for messages; one is
+born when it is first named.
+
+    ring:a,b     a doorbell with bodies            hint:a     a doorbell without its body
+    row:a        the answer to the read: a's row, stored now; `more:a`: and another page follows
+    bodies:a     the answer to the read of bodies  folds:a=TAKE   the folds; others have none
+    applied fenced      the answer to the append
+    took unsent lost refused   the connector's answer for all of the oldest window handed over
+    says:a=TAKE,b=NOT_SENT     its answer for each
+    settle       projection and books are answered, and appends that say nothing of claims
+
+    CLAIM:a,b    the append in flight claims exactly these      CARRY:a   names these claims again
+    SAYS:a=TAKE  and has exactly these other lines
+    HAND:a,b     exactly these are being handed over            PROJECT:a=CLAIM
+    READ BODIES:a FOLDS:a      what is being read
+    OPEN:2 WAITING:1           the counts that a person sees
+    NOCLAIM NOHAND NOREAD NOBODIES NOFOLDS NOAPPEND   and so on: nothing of the kind is asked for
+    LAGS CAUGHTUP DRAINED BUSY FENCED
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+from pipeline.instant import Instant, earlier, later
+from pipeline.lane import actions as act
+from pipeline.lane.entry import NOT_NAMED, Entry, decode_entry
+from pipeline.lane.lane import Lane
+from pipeline.lane.recovery import Recovered
+from pipeline.lifecycle import EVENT_MASK, Event, Step, step_of
+from pipeline.limits import Windows
+from pipeline.message import Body, BufferRow, MessageId, PartitionKey
+from pipeline.outcome import Outcomes
+from pipeline.ports import BufferPage
+from tests.support.fake_clock import NOW
+from tests.support.lane_world import body_of
+
+WINDOWS: Final = Windows(claims_open_max=4)
+GROUP: Final = "default/g"
+
+ActionT = TypeVar("ActionT")
+
+
+def id_of(name: str) -> MessageId:
+    return MessageId(name.encode().ljust(16, b"."))
+
+
+def name_of(id_: bytes) -> str:
+    return id_.decode().rstrip(".")
+
+
+def fresh(*, offset: Instant | None = None, windows: Windows = WINDOWS) -> Recovered:
+    """Return what is read back of a lane that nobody had before."""
+    first = earlier(NOW, windows.prompt_ms) if offset is None else offset
+    return Recovered(next_seq=0, offset=first, retired_through=-1, entries=[])
+
+
+class LaneStory:
+    """A lane and the answers that it waits for."""
+
+    def __init__(self, recovered: Recovered | None = None, *, windows: Windows = WINDOWS) -> None:
+        self.now = NOW
+        self.asked: list[act.Action] = []
+        self.journal: list[tuple[int, bytes]] = []
+        self.borns: dict[str, Instant] = {}
+        self.bodies: dict[str, Body] = {}
+        self.lane = Lane(
+            recovered or fresh(windows=windows), windows=windows, connector="file", now=self.now
+        )
+        self._decide()
+
+    def tell(self, story: str) -> "LaneStory":
+        """Go through a story; an assertion names the word that it fails at."""
+        words = story.split()
+        for number, word in enumerate(words):
+            try:
+                self._word(word)
+            except AssertionError as error:
+                told = " ".join((*words[:number], f">>{word}<<", *words[number + 1 :]))
+                raise AssertionError(f"{told}\n{error}\nasked for: {self.asked}") from error
+        return self
+
+    # --- for tests that look closer -----------------------------------------------------------
+
+    @property
+    def entry(self) -> Entry | None:
+        """What the append in flight says."""
+        appends = self._asked(act.Append)
+        return decode_entry(appends[0].body) if appends else None
+
+    def asked_for(self, kind: type[ActionT]) -> ActionT:
+        """Return the only action of a kind that waits for its answer."""
+        (action,) = self._asked(kind)
+        return action
+
+    def row(self, name: str, *, at: Instant | None = None, attempt: int = 1) -> BufferRow:
+        """Return a message's row, as the buffer has it."""
+        id_, born = id_of(name), self.born(name)
+        return (at or self.now, id_, PartitionKey(id_), born, attempt, GROUP)
+
+    def born(self, name: str) -> Instant:
+        return self.borns.setdefault(name, self.now)
+
+    def body(self, name: str) -> Body:
+        return self.bodies.setdefault(name, body_of(name))
+
+    def answer_read(
+        self,
+        rows: Sequence[BufferRow],
+        *,
+        resume: bytes | None = None,
+        through: Instant | None = None,
+    ) -> None:
+        self._take(act.ReadRows)
+        self.lane.on_rows(BufferPage(rows, resume), through=through or self.now)
+        self._decide()
+
+    def pass_time(self, duration_ms: int) -> None:
+        self.now = later(self.now, duration_ms)
+        self._decide()
+
+    # --- words --------------------------------------------------------------------------------
+
+    def _word(self, word: str) -> None:
+        if word.startswith("+"):
+            self.pass_time(int(word))
+            return
+        verb, _, arguments = word.partition(":")
+        names = arguments.split(",") if arguments else []
+        getattr(self, f"_{verb}")(*([names] if arguments else []))
+        if verb.islower():
+            self._decide()
+
+    def _decide(self) -> None:
+        self.asked.extend(self.lane.decide(self.now))
+        assert len(self._asked(act.Append)) <= 1, "two appends in flight"
+        assert len(self._asked(act.Project)) <= 1, "two projections under way"
+        is_over = self.lane.is_fenced or self.lane.is_drained
+        assert is_over or self.lane.wake_at() > self.now, "it would never sleep"
+
+    def _born(self, names: list[str]) -> None:
+        for name in names:
+            self.born(name)
+
+    def _expiring(self, names: list[str]) -> None:
+        for name in names:
+            name, _, after_ms = name.partition("=")
+            self.bodies[name] = body_of(name, later(self.now, int(after_ms)))
+
+    def _ring(self, names: list[str], *, with_bodies: bool = True) -> None:
+        ids = [id_of(name) for name in names]
+        self.lane.on_doorbell(
+            message_ids=ids,
+            partition_keys=[PartitionKey(id_) for id_ in ids],
+            borns=[self.born(name) for name in names],
+            groups=[GROUP] * len(names),
+            bodies=[self.body(name) if with_bodies else Body(b"") for name in names],
+        )
+
+    def _hint(self, names: list[str]) -> None:
+        self._ring(names, with_bodies=False)
+
+    def _row(self, names: list[str] = []) -> None:  # noqa: B006 -- read only
+        self.answer_read([self.row(name) for name in names])
+
+    def _more(self, names: list[str]) -> None:
+        self.answer_read([self.row(name) for name in names], resume=b"more")
+
+    def _readfails(self) -> None:
+        self._take(act.ReadRows)
+        self.lane.on_read_failed()
+
+    def _bodies(self, names: list[str] = []) -> None:  # noqa: B006
+        asked = [id_ for _, id_ in self._take(act.ReadBodies).keys]
+        self.lane.on_bodies(asked, {id_of(name): self.body(name) for name in names}, now=self.now)
+
+    def _bodiesfail(self) -> None:
+        self._take(act.ReadBodies)
+        self.lane.on_bodies_failed(now=self.now)
+
+    def _folds(self, names: list[str] = []) -> None:  # noqa: B006
+        asked = [id_ for _, id_ in self._take(act.ReadFolds).keys]
+        folds: dict[MessageId, Step] = {}
+        for name in names:
+            name, _, event = name.partition("=")
+            folds[id_of(name)] = step_of(attempt=1, try_no=1, event=Event[event])
+        self.lane.on_folds(asked, folds)
+
+    def _foldsfail(self) -> None:
+        self._take(act.ReadFolds)
+        self.lane.on_folds_failed(now=self.now)
+
+    def _applied(self) -> None:
+        append = self._take(act.Append)
+        self.journal.append((append.seq, append.body))
+        self.lane.on_applied(append.seq, now=self.now)
+
+    def _fenced(self) -> None:
+        self._take(act.Append)
+        self.lane.on_fenced()
+
+    def _took(self) -> None:
+        self._end_window(lambda _: Event.TAKE)
+
+    def _unsent(self) -> None:
+        self._end_window(lambda _: Event.NOT_SENT)
+
+    def _lost(self) -> None:
+        self._end_window(lambda _: Event.LOSE_ANSWER)
+
+    def _refused(self) -> None:
+        self._end_window(lambda _: Event.REFUSE)
+
+    def _says(self, names: list[str]) -> None:
+        event_of = dict(name.split("=") for name in names)
+        self._end_window(lambda name: Event[event_of[name]])
+
+    def _end_window(self, event_of: Callable[[str], Event]) -> None:
+        window = self._take(act.HandOverWindow)
+        events = bytes(event_of(name_of(id_)) for id_ in window.message_ids)
+        self.lane.on_outcomes(window.seq, Outcomes(events=events), now=self.now)
+
+    def _projected(self) -> None:
+        self._take(act.Project)
+        self.lane.on_projected()
+
+    def _projectfails(self) -> None:
+        self._take(act.Project)
+        self.lane.on_project_failed(now=self.now)
+
+    def _booksread(self) -> None:
+        self._take(act.ReadBooks)
+        self.lane.on_books_read([])
+
+    def _booksreadfails(self) -> None:
+        self._take(act.ReadBooks)
+        self.lane.on_books_read_failed(now=self.now)
+
+    def _bookswritten(self) -> None:
+        self._take(act.WriteBooks)
+        self.lane.on_books_written()
+
+    def _bookswritefails(self) -> None:
+        self._take(act.WriteBooks)
+        self.lane.on_books_write_failed(now=self.now)
+
+    def _settle(self) -> None:
+        self._decide()
+        for _ in range(100):
+            if self._asked(act.Project):
+                self._projected()
+            elif self._asked(act.ReadBooks):
+                self._booksread()
+            elif self._asked(act.WriteBooks):
+                self._bookswritten()
+            elif (entry := self.entry) is not None and not entry.message_ids:
+                self._applied()
+            else:
+                return
+            self._decide()
+        raise AssertionError("it never settles")
+
+    def _drain(self) -> None:
+        self.lane.drain()
+
+    # --- what is asked for --------------------------------------------------------------------
+
+    def _CLAIM(self, names: list[str]) -> None:  # noqa: N802 -- a word in capitals
+        assert self._claims(fresh=True) == names
+
+    def _NOCLAIM(self) -> None:  # noqa: N802
+        assert self._claims(fresh=True) == []
+
+    def _CARRY(self, names: list[str]) -> None:  # noqa: N802
+        assert self._claims(fresh=False) == names
+
+    def _NOCARRY(self) -> None:  # noqa: N802
+        assert self._claims(fresh=False) == []
+
+    def _NOAPPEND(self) -> None:  # noqa: N802
+        assert not self._asked(act.Append)
+
+    def _SAYS(self, names: list[str]) -> None:  # noqa: N802
+        assert self._other_lines() == names
+
+    def _HAND(self, names: list[str]) -> None:  # noqa: N802
+        windows = self._asked(act.HandOverWindow)
+        assert [name_of(id_) for window in windows for id_ in window.message_ids] == names
+        for window in windows:
+            assert list(window.bodies) == [self.body(name_of(id_)) for id_ in window.message_ids]
+
+    def _NOHAND(self) -> None:  # noqa: N802
+        assert not self._asked(act.HandOverWindow)
+
+    def _READ(self) -> None:  # noqa: N802
+        self.asked_for(act.ReadRows)
+
+    def _NOREAD(self) -> None:  # noqa: N802
+        assert not self._asked(act.ReadRows)
+
+    def _BODIES(self, names: list[str]) -> None:  # noqa: N802
+        assert [name_of(id_) for _, id_ in self.asked_for(act.ReadBodies).keys] == names
+
+    def _NOBODIES(self) -> None:  # noqa: N802
+        assert not self._asked(act.ReadBodies)
+
+    def _FOLDS(self, names: list[str]) -> None:  # noqa: N802
+        assert [name_of(id_) for _, id_ in self.asked_for(act.ReadFolds).keys] == names
+
+    def _NOFOLDS(self) -> None:  # noqa: N802
+        assert not self._asked(act.ReadFolds)
+
+    def _PROJECT(self, names: list[str]) -> None:  # noqa: N802
+        rows = self.asked_for(act.Project).rows
+        assert [f"{name_of(row[0])}={Event(row[2] & EVENT_MASK).name}" for row in rows] == names
+
+    def _NOPROJECT(self) -> None:  # noqa: N802
+        assert not self._asked(act.Project)
+
+    def _BOOKSREAD(self) -> None:  # noqa: N802
+        self.asked_for(act.ReadBooks)
+
+    def _NOBOOKSREAD(self) -> None:  # noqa: N802
+        assert not self._asked(act.ReadBooks)
+
+    def _BOOKSWRITE(self) -> None:  # noqa: N802
+        self.asked_for(act.WriteBooks)
+
+    def _NOBOOKSWRITE(self) -> None:  # noqa: N802
+        assert not self._asked(act.WriteBooks)
+
+    def _OPEN(self, counts: list[str]) -> None:  # noqa: N802
+        assert self.lane.open_count == int(counts[0])
+
+    def _WAITING(self, counts: list[str]) -> None:  # noqa: N802
+        assert self.lane.backlog_count == int(counts[0])
+
+    def _LAGS(self) -> None:  # noqa: N802
+        assert self.lane.is_lagging
+
+    def _CAUGHTUP(self) -> None:  # noqa: N802
+        assert not self.lane.is_lagging
+
+    def _DRAINED(self) -> None:  # noqa: N802
+        assert self.lane.is_drained
+
+    def _BUSY(self) -> None:  # noqa: N802
+        assert not self.lane.is_drained
+
+    def _FENCED(self) -> None:  # noqa: N802
+        assert self.lane.is_fenced
+        assert self.lane.decide(self.now) == []
+
+    def _claims(self, *, fresh: bool) -> list[str]:
+        entry = self.entry
+        if entry is None:
+            return []
+        return [
+            name_of(id_)
+            for id_, step, before in zip(
+                entry.message_ids, entry.steps, entry.events_before, strict=True
+            )
+            if step & EVENT_MASK == Event.CLAIM and (before != Event.CLAIM) == fresh
+        ]
+
+    def _other_lines(self) -> list[str]:
+        entry = self.entry
+        if entry is None:
+            return []
+        for step, before in zip(entry.steps, entry.events_before, strict=True):
+            if before == NOT_NAMED:
+                assert step & EVENT_MASK in (Event.CLAIM, Event.EXPIRE)
+        return [
+            f"{name_of(id_)}={Event(step & EVENT_MASK).name}"
+            for id_, step in zip(entry.message_ids, entry.steps, strict=True)
+            if step & EVENT_MASK != Event.CLAIM
+        ]
+
+    def _asked(self, kind: type[ActionT]) -> list[ActionT]:
+        return [action for action in self.asked if isinstance(action, kind)]
+
+    def _take(self, kind: type[ActionT]) -> ActionT:
+        found = self._asked(kind)
+        assert found, f"no {kind.__name__} is asked for"
+        self.asked.remove(found[0])  # type: ignore[arg-type]
+        return found[0]
+
+
+__all__ = ["GROUP", "NOW", "WINDOWS", "LaneStory", "fresh", "id_of", "name_of"]
