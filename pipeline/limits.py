@@ -46,6 +46,7 @@ OWNER_LOOK_INTERVAL_MS_MIN: Final = 200
 READ_PAGE_ROWS_MAX: Final = 2_048
 JOURNAL_PAGE_ENTRIES_MAX: Final = 256
 QUERY_PAGE_ROWS_MAX: Final = 1_000
+WAITING_PAGE_ROWS_MAX: Final = 10_000
 WRITE_TRIES_MAX: Final = 3
 JOURNAL_BODY_BYTES_MAX: Final = 64 * 1024
 
@@ -78,6 +79,15 @@ CLAIM_PAUSE_MS_MAX: Final = 5_000
 ENTRIES_UNRETIRED_MAX: Final = 4_096
 WRITER_QUEUE_OPERATIONS_MAX: Final = 10_000
 
+# --- what a person is shown -----------------------------------------------------------------
+
+MESSAGES_SHOWN: Final = 50
+# Of each kind of finding; the others are counted.
+FINDINGS_KEPT_MAX: Final = 1_000
+ID_PREFIX_DIGITS_MIN: Final = 8
+DISK_FREE_BYTES_MIN: Final = 512 * 1024 * 1024
+DISK_FREE_BYTES_LOW: Final = 5 * 1024 * 1024 * 1024
+
 # --- actors ---------------------------------------------------------------------------------
 
 ACTOR_START_TIMEOUT_MS: Final = 60_000
@@ -109,6 +119,8 @@ OWNER_TTL_MS: Final = 3_600_000
 assert FILE_BUSY_MS_MAX < FILE_ANSWER_MS_MAX
 assert COMMIT_OPERATIONS_MAX <= WRITER_QUEUE_OPERATIONS_MAX
 assert WAL_CHECKPOINT_BYTES_MIN < WAL_BYTES_MAX
+assert MESSAGES_SHOWN <= QUERY_PAGE_ROWS_MAX
+assert DISK_FREE_BYTES_MIN < DISK_FREE_BYTES_LOW
 
 _BODY_ENVELOPE_BYTES_MAX: Final = 2 * 1024
 BODY_BYTES_MAX: Final = (

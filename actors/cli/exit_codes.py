@@ -1,0 +1,114 @@
+"""What the program says to whoever started it, as a number.
+
+A script that calls `shardpost` decides by these numbers what to do next, so each stands for one
+thing to do, and none ever changes its meaning.  `docs/operating/exit-codes.md` is their page.
+"""
+
+from collections.abc import Mapping
+from enum import IntEnum
+from types import MappingProxyType
+from typing import Final
+
+
+class ExitCode(IntEnum):
+    """How a command ended."""
+
+    OK = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    BAD_INPUT = 3
+    BAD_SETTINGS = 4
+    DATA_FOLDER_UNUSABLE = 5
+    PLATFORM_HELD = 6
+    PLATFORM_NOT_RUNNING = 7
+    SOME_REFUSED = 8
+    FINDINGS = 9
+    UNANSWERED = 10
+    NOTHING_FOUND = 11
+    # As shells have it: 128 and the number of the signal.
+    INTERRUPTED = 130
+    OUTPUT_CLOSED = 141
+
+
+# What it means, and what to do about it.
+MEANINGS: Final[Mapping[ExitCode, tuple[str, str]]] = MappingProxyType(
+    {
+        ExitCode.OK: ("Done.", "Nothing."),
+        ExitCode.UNEXPECTED: (
+            "Something that should not happen.",
+            "Run it again as `shardpost --debug …` and report what it shows.",
+        ),
+        ExitCode.USAGE: (
+            "The command line is wrong: an unknown option, a missing argument.",
+            "Change the command; `--help` lists what there is.",
+        ),
+        ExitCode.BAD_INPUT: (
+            "What was given cannot be taken: a file, a template, a key.",
+            "Change the input; the same again fails the same way.",
+        ),
+        ExitCode.BAD_SETTINGS: (
+            "A setting is out of range, or nobody knows its name.",
+            "Change `shardpost.toml` or the variable that the line names.",
+        ),
+        ExitCode.DATA_FOLDER_UNUSABLE: (
+            "The data folder is missing, not ours, damaged, not permitted, or of a newer release.",
+            "Name another folder, or mend this one as the line says.",
+        ),
+        ExitCode.PLATFORM_HELD: (
+            "Another platform runs on the data folder.",
+            "Stop it, or name another folder.",
+        ),
+        ExitCode.PLATFORM_NOT_RUNNING: (
+            "The command needs a running platform and there is none.",
+            "Start it with `shardpost up`.",
+        ),
+        ExitCode.SOME_REFUSED: (
+            "Some messages were refused; all others were accepted.",
+            "Mend the records in the reject file and send that file.",
+        ),
+        ExitCode.FINDINGS: (
+            "`audit` or `doctor` found something.",
+            "Look at what it lists.",
+        ),
+        ExitCode.UNANSWERED: (
+            "No definite answer: it may have been done or not.",
+            "Repeat the command; what was accepted is not accepted twice.",
+        ),
+        ExitCode.NOTHING_FOUND: (
+            "There is no message and no group of this name.",
+            "Look at the id or the tenant; what is past its time to live is not known any more.",
+        ),
+        ExitCode.INTERRUPTED: ("Ctrl-C ended it.", "Nothing."),
+        ExitCode.OUTPUT_CLOSED: (
+            "Whoever read the output went away, as `head` does.",
+            "Nothing.",
+        ),
+    }
+)
+assert set(MEANINGS) == set(ExitCode)
+
+# By name, because some are raised beside Ray, and no query imports Ray to name an error of it.
+# What is not here, nor derived from what is here, is unexpected.
+EXIT_CODE_OF_ERROR: Final[Mapping[str, ExitCode]] = MappingProxyType(
+    {
+        "InputInvalid": ExitCode.BAD_INPUT,
+        "SettingInvalid": ExitCode.BAD_SETTINGS,
+        "DataFolderUnusable": ExitCode.DATA_FOLDER_UNUSABLE,
+        "EntryUnreadable": ExitCode.DATA_FOLDER_UNUSABLE,
+        "PlatformHeld": ExitCode.PLATFORM_HELD,
+        "PlatformNotRunning": ExitCode.PLATFORM_NOT_RUNNING,
+        "PlatformNotReady": ExitCode.UNANSWERED,
+        "PlatformUnanswered": ExitCode.UNANSWERED,
+        "StoreUnavailable": ExitCode.UNANSWERED,
+        "WriteUnknown": ExitCode.UNANSWERED,
+        "NothingFound": ExitCode.NOTHING_FOUND,
+    }
+)
+
+
+def exit_code_of(error: BaseException) -> ExitCode:
+    """Return the exit code of an error: that of the nearest class that has one."""
+    for kind in type(error).__mro__:
+        if kind.__name__ in EXIT_CODE_OF_ERROR:
+            return EXIT_CODE_OF_ERROR[kind.__name__]
+    return ExitCode.UNEXPECTED

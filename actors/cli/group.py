@@ -1,0 +1,146 @@
+"""`shardpost group ID`: the books of one group, and whether they close."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from actors.cli.lane_reading import look_at_lanes
+from actors.cli.not_found import NothingFound
+from actors.cli.open_queries import OpenQueries, open_queries
+from actors.cli.options import DataOption, JsonOption
+from actors.cli.output import write_fields, write_json, write_line, write_table
+from actors.cli.status import BOOKED_STATES
+from cluster.runtime.clock import SystemClock
+from pipeline.instant import Instant, earlier
+from pipeline.lane.books import Counts, group_book
+from pipeline.lifecycle import RESOLVED_STATES
+from pipeline.message import group_key
+from pipeline.ports import QueryStore
+
+_EVER = Instant(0)
+
+
+class GroupReport(msgspec.Struct, frozen=True, kw_only=True):
+    """The books of a group."""
+
+    tenant: str
+    group: str
+    accepted: int  # named by a journal, over all states
+    states: dict[str, int]
+    waiting: int  # in a buffer, not yet named
+    open: int  # named, and without an end yet
+    submitted: int  # in the buffers, whether named or not
+    closes: bool | None  # None: what was submitted long ago is in no buffer any more
+
+
+async def read_group(queries: OpenQueries, *, tenant: str, group: str, now: Instant) -> GroupReport:
+    """Return the books of a group; raises `NothingFound`."""
+    key = group_key(tenant, group)
+    store = queries.store
+    submitted_before = await _count_submitted(store, key)
+    view = await look_at_lanes(store, book_prefix=group_book(key), group=key)
+    counts: Counts = view.books.get(group_book(key), Counter())
+    accepted, waiting = counts.total(), view.waiting_count
+    submitted = submitted_before
+    if submitted != accepted + waiting:
+        # More may have come meanwhile.
+        submitted = await _count_submitted(store, key)
+    if not (accepted or waiting or submitted):
+        raise NothingFound(
+            f"no message of the group {group!r} of the tenant {tenant!r} was accepted:"
+            " look at the name, or give another --tenant"
+        )
+    buffers_begin = earlier(now, queries.settings.windows.buffer_ttl_ms)
+    return GroupReport(
+        tenant=tenant,
+        group=group,
+        accepted=accepted,
+        states={state.value: counts[state] for state in BOOKED_STATES},
+        waiting=waiting,
+        open=sum(n for state, n in counts.items() if state not in RESOLVED_STATES),
+        submitted=submitted,
+        closes=_closes(
+            counts,
+            told_count=accepted + waiting,
+            submitted_min=submitted_before,
+            submitted_max=submitted,
+            may_have_aged=queries.folder.generation.starts_at < buffers_begin,
+        ),
+    )
+
+
+async def _count_submitted(store: QueryStore, key: str) -> int:
+    count = 0
+    for lane in await store.list_lanes():
+        count += (await store.count_buffer(lane, from_at=_EVER)).get(key, 0)
+    return count
+
+
+def _closes(
+    counts: Counts,
+    *,
+    told_count: int,
+    submitted_min: int,
+    submitted_max: int,
+    may_have_aged: bool,
+) -> bool | None:
+    """Return whether the books tell of exactly what the buffers hold.
+
+    The buffers were counted before and after the books were read; while a file is being sent the
+    books may tell anything between.
+    """
+    if any(n < 0 for n in counts.values()):
+        return False
+    if submitted_min <= told_count <= submitted_max:
+        return True
+    return None if may_have_aged and told_count > submitted_max else False
+
+
+def show_group(report: GroupReport) -> None:
+    """Write the report for a person."""
+    match report.closes:
+        case True:
+            closes = "yes"
+        case False:
+            closes = f"NO: {report.submitted:,} were submitted; run `shardpost audit`"
+        case None:
+            closes = "not provable: its oldest rows are past their time"
+    write_fields({"group": report.group, "tenant": report.tenant})
+    write_line()
+    rows: list[tuple[str, int]] = [(state, n) for state, n in report.states.items() if n]
+    write_table(("state", "messages"), [*rows, ("accepted", report.accepted)])
+    write_line()
+    write_fields(
+        {
+            "waiting to be named": report.waiting,
+            "without an end": report.open,
+            "books close": closes,
+        }
+    )
+
+
+async def _group(data: Path | None, *, tenant: str, group: str, as_json: bool) -> None:
+    async with open_queries(data) as queries:
+        report = await read_group(queries, tenant=tenant, group=group, now=SystemClock().now())
+    if as_json:
+        write_json(report)
+    else:
+        show_group(report)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("group")
+    def _command(
+        group: Annotated[str, typer.Argument(metavar="ID", help="The name of the group.")],
+        tenant: Annotated[str, typer.Option(help="Whose group it is.")] = "default",
+        data: DataOption = None,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Show the books of a group: how many messages are in which state, and do they close."""
+        asyncio.run(_group(data, tenant=tenant, group=group, as_json=as_json))

@@ -1,0 +1,100 @@
+"""`shardpost lanes`: every lane, who owns it and how far it came."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import typer
+
+from actors.cli.lane_reading import LaneView, look_at_lanes
+from actors.cli.open_queries import open_queries
+from actors.cli.options import DataOption, JsonOption
+from actors.cli.output import shown_instant, write_json, write_line, write_table
+
+_OWNER_DIGITS_SHOWN: Final = 8
+
+
+class LaneReport(msgspec.Struct, frozen=True, kw_only=True):
+    """One lane."""
+
+    lane: str
+    generation: int
+    node: str
+    core: int
+    channel: str
+    band: str
+    epoch: int | None  # None: nobody owned it so far; negative: closed
+    owner: str | None
+    offset_at: str
+    waiting: int
+    entries_unretired: int
+
+
+class LanesReport(msgspec.Struct, frozen=True, kw_only=True):
+    """All lanes."""
+
+    lanes: list[LaneReport]
+
+
+def lane_report(view: LaneView) -> LaneReport:
+    """Return what is told of a lane."""
+    lane, ownership = view.lane, view.ownership
+    return LaneReport(
+        lane=str(lane),
+        generation=lane.generation,
+        node=lane.node,
+        core=lane.shard,
+        channel=lane.channel,
+        band=lane.band,
+        epoch=None if ownership is None else ownership.epoch,
+        owner=None if ownership is None else ownership.owner.hex(),
+        offset_at=shown_instant(view.offset),
+        waiting=view.waiting_count,
+        entries_unretired=view.unretired_count,
+    )
+
+
+def show_lanes(report: LanesReport) -> None:
+    """Write the report for a person."""
+    if not report.lanes:
+        write_line("No lanes: nothing was accepted so far.")
+        return
+    write_table(
+        ("node", "core", "channel", "band", "epoch", "owner", "offset", "waiting", "un-retired"),
+        [
+            (
+                lane.node,
+                lane.core,
+                lane.channel,
+                lane.band,
+                lane.epoch,
+                # The first digits are the platform's, the last ones tell its processes apart.
+                None if lane.owner is None else "…" + lane.owner[-_OWNER_DIGITS_SHOWN:],
+                lane.offset_at,
+                lane.waiting,
+                lane.entries_unretired,
+            )
+            for lane in report.lanes
+        ],
+    )
+
+
+async def _lanes(data: Path | None, *, as_json: bool) -> None:
+    async with open_queries(data) as queries:
+        view = await look_at_lanes(queries.store, book_prefix=None)
+    lanes = sorted(view.lanes, key=lambda one: one.lane)
+    report = LanesReport(lanes=[lane_report(one) for one in lanes])
+    if as_json:
+        write_json(report)
+    else:
+        show_lanes(report)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("lanes")
+    def _command(data: DataOption = None, as_json: JsonOption = False) -> None:
+        """Show every lane: who owns it, how far it came, what waits in it."""
+        asyncio.run(_lanes(data, as_json=as_json))

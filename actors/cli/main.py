@@ -1,0 +1,159 @@
+"""The program `shardpost`: a command comes in, an exit code goes out.
+
+Whatever a command raises on purpose ends as one line on standard error that says what to change,
+and as a number that says the same to a script (`exit_codes`).  A command's module is imported when
+it is called, so that a query does not wait for the imports of another: Ray alone takes a second.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from functools import cache
+from importlib import import_module
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from actors.cli.exit_codes import ExitCode, exit_code_of
+from pipeline.errors import ShardpostError
+
+PROGRAM: Final = "shardpost"
+
+# The module of each command has a function `register`, which adds it (and its like) to an app.
+_MODULE_OF: Final = {
+    "demo": "running",
+    "up": "running",
+    "send": "running",
+    "status": "status",
+    "lanes": "lanes",
+    "group": "group",
+    "messages": "messages",
+    "trace": "trace",
+    "audit": "audit_command",
+    "doctor": "doctor",
+    "version": "version",
+}
+COMMANDS: Final = tuple(_MODULE_OF)
+
+
+@cache
+def _commands_of(module: str) -> dict[str, Any]:
+    """Import a module of commands and return what it registers, by name."""
+    register: Callable[[typer.Typer], None] = import_module(f"actors.cli.{module}").register
+    app = typer.Typer(add_completion=False)
+    app.callback()(lambda: None)  # a single command would not make a group
+    register(app)
+    commands: dict[str, Any] = vars(typer.main.get_command(app))["commands"]
+    return commands
+
+
+class _Commands(TyperGroup):
+    """Finds commands, and ends them all the same way."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Return the names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]  # noqa: ANN401
+        """Return a command, None if there is none of this name."""
+        if cmd_name in _MODULE_OF:
+            return _commands_of(_MODULE_OF[cmd_name])[cmd_name]
+        if near := get_close_matches(cmd_name, COMMANDS, n=1):
+            raise typer.TyperException(f"no such command {cmd_name!r}; did you mean {near[0]}?")
+        return None
+
+    def main(  # type: ignore[override]
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        **extra: Any,  # noqa: ANN401
+    ) -> None:
+        """Run the command of the arguments and end the process with its exit code."""
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(args=args, prog_name=prog_name or PROGRAM, **extra) or ExitCode.OK
+        except typer.TyperException as error:
+            code = _tell_misuse(error)
+        except typer.Abort:
+            code = ExitCode.INTERRUPTED
+        sys.exit(code)
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # noqa: ANN401
+        """Run a command; turn what it raises into a line and an exit code."""
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except (typer.Exit, typer.Abort, typer.TyperException):
+            raise
+        except BrokenPipeError:
+            raise typer.Exit(_forget_output()) from None
+        except Exception as error:
+            raise typer.Exit(_tell_error(error, is_debug=ctx.params["is_debug"])) from None
+
+
+def _tell_misuse(error: typer.TyperException) -> ExitCode:
+    context = getattr(error, "ctx", None)
+    path = PROGRAM if context is None else context.command_path
+    reason = _one_line(error.format_message())
+    _tell(f"{path}: {reason.rstrip('.')}; see `{path} --help`")
+    return ExitCode.USAGE
+
+
+def _tell_error(error: Exception, *, is_debug: bool) -> ExitCode:
+    if is_debug:
+        traceback.print_exception(error)
+    code = exit_code_of(error)
+    reason = _one_line(str(error))
+    if code is not ExitCode.UNEXPECTED or (isinstance(error, ShardpostError) and reason):
+        _tell(f"{PROGRAM}: {reason}")
+    else:
+        what = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+        hint = "" if is_debug else f"; run it again as `{PROGRAM} --debug …` to see where"
+        _tell(f"{PROGRAM}: unexpected: {what}{hint}")
+    return code
+
+
+def _forget_output() -> ExitCode:
+    """Let nothing more be written to an output that nobody reads, not even at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return ExitCode.OUTPUT_CLOSED
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+app: Final = typer.Typer(
+    name=PROGRAM,
+    cls=_Commands,
+    help="Messages go in, each is handed over once, and can be traced.",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _program(
+    context: typer.Context,
+    is_debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error comes from.", show_default=False)
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(ExitCode.USAGE)
+
+
+def main() -> None:
+    """Run the program."""
+    app()

@@ -1,0 +1,150 @@
+"""`shardpost status`: is it running, what became of the messages, what waits."""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+import typer
+
+from actors.cli.lane_reading import look_at_lanes, sum_of
+from actors.cli.open_queries import OpenQueries, open_queries
+from actors.cli.options import DataOption, JsonOption
+from actors.cli.output import (
+    shown_instant,
+    shown_span,
+    write_fields,
+    write_json,
+    write_line,
+    write_table,
+)
+from cluster.runtime.clock import SystemClock
+from pipeline.instant import Instant, earlier, elapsed_ms
+from pipeline.lifecycle import MessageState
+
+_DAY_BOOKS: Final = "day:"
+# A beat may be late; who was not heard of for this many is not counted as alive.
+_BEATS_MISSED_MAX: Final = 3
+_WATCH_S: Final = 1.0
+_CLEAR_SCREEN: Final = "\x1b[H\x1b[2J"
+
+# A book begins when a message is named; before, it waits.
+BOOKED_STATES: Final = tuple(state for state in MessageState if state != MessageState.ACCEPTED)
+
+
+class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How the platform stands."""
+
+    data: str
+    is_running: bool
+    pid: int | None
+    dashboard_url: str | None
+    accepted: int  # named by a journal, over all states
+    states: dict[str, int]
+    waiting: int  # in a buffer, not yet named
+    oldest_waiting_at: str | None
+    oldest_waiting_ms: int | None
+    lanes: int
+    lanes_behind: int  # in which anything waits
+    owners_alive: int
+
+
+async def read_status(queries: OpenQueries, *, now: Instant) -> StatusReport:
+    """Return how the platform stands."""
+    platform = queries.platform()
+    view = await look_at_lanes(queries.store, book_prefix=_DAY_BOOKS)
+    counts = sum_of(view.books)
+    alive: set[bytes] = set()
+    if platform is not None:
+        heartbeat_ms = queries.settings.windows.heartbeat_ms
+        for core in queries.folder.generation.cores:
+            heard = await queries.store.heard(core)
+            since = earlier(now, (_BEATS_MISSED_MAX + 1) * heartbeat_ms)
+            alive |= {owner for owner, at in heard.items() if at >= since}
+    oldest = min(
+        (lane.oldest_waiting for lane in view.lanes if lane.oldest_waiting is not None),
+        default=None,
+    )
+    return StatusReport(
+        data=str(queries.folder.path),
+        is_running=platform is not None,
+        pid=None if platform is None else platform.pid,
+        dashboard_url=(platform.dashboard_url or None) if platform is not None else None,
+        accepted=counts.total(),
+        states={state.value: counts[state] for state in BOOKED_STATES},
+        waiting=view.waiting_count,
+        oldest_waiting_at=None if oldest is None else shown_instant(oldest),
+        oldest_waiting_ms=None if oldest is None else elapsed_ms(since=oldest, until=now),
+        lanes=len(view.lanes),
+        lanes_behind=sum(lane.waiting_count > 0 for lane in view.lanes),
+        owners_alive=len(alive),
+    )
+
+
+def show_status(report: StatusReport) -> None:
+    """Write the report for a person."""
+    running = f"running, process {report.pid}" if report.is_running else "not running"
+    if report.dashboard_url:
+        running += f", dashboard {report.dashboard_url}"
+    waiting = f"{report.waiting:,}"
+    if report.oldest_waiting_ms is not None:
+        waiting += f", the oldest for {shown_span(report.oldest_waiting_ms * 1_000)}"
+    write_fields(
+        {
+            "data": report.data,
+            "platform": running,
+            "owners alive": report.owners_alive,
+            "lanes": f"{report.lanes:,}, {report.lanes_behind:,} behind",
+            "waiting": waiting,
+        }
+    )
+    write_line()
+    rows: list[tuple[str, int]] = [(state, n) for state, n in report.states.items() if n]
+    write_table(("state", "messages"), [*rows, ("accepted", report.accepted)])
+
+
+async def watch(
+    look: Callable[[], Awaitable[None]], pause: Callable[[], Awaitable[None]], *, clear: bool
+) -> None:
+    """Look, wait, look again, until somebody interrupts."""
+    while True:
+        if clear:
+            sys.stdout.write(_CLEAR_SCREEN)
+        await look()
+        sys.stdout.flush()
+        await pause()
+
+
+async def _status(data: Path | None, *, is_watching: bool, as_json: bool) -> None:
+    async with open_queries(data) as queries:
+        clock = SystemClock()
+
+        async def look() -> None:
+            report = await read_status(queries, now=clock.now())
+            if as_json:
+                write_json(report)
+            else:
+                show_status(report)
+
+        if not is_watching:
+            await look()
+            return
+        clear = sys.stdout.isatty() and not as_json
+        await watch(look, lambda: asyncio.sleep(_WATCH_S), clear=clear)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+
+    @app.command("status")
+    def _command(
+        data: DataOption = None,
+        is_watching: Annotated[
+            bool, typer.Option("--watch", help="Look every second until Ctrl-C.")
+        ] = False,
+        as_json: JsonOption = False,
+    ) -> None:
+        """Show whether the platform runs, the books of all messages, and what waits."""
+        asyncio.run(_status(data, is_watching=is_watching, as_json=as_json))
