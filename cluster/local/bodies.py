@@ -21,6 +21,7 @@ _INSERT_GROUP: Final = "INSERT INTO by_group (group_key, block) VALUES (?, ?)"
 
 _BLOCK_OF: Final = "SELECT block FROM body_ids WHERE id = ?"
 _PACKED: Final = "SELECT packed FROM bodies WHERE block = ?"
+_IS_THERE: Final = "SELECT EXISTS (SELECT 1 FROM bodies WHERE block = ?)"
 
 
 class StoredMessage(NamedTuple):
@@ -61,6 +62,7 @@ class MessageReader:
     """
 
     def __init__(self) -> None:
+        self._block_no: int | None = None
         self._block = BodyBlock((), (), (), (), ())
         self._positions: dict[MessageId, int] = {}
 
@@ -70,7 +72,9 @@ class MessageReader:
         """Return the bodies that exist, by id."""
         found: dict[MessageId, Body] = {}
         wanted = dict.fromkeys(ids)
-        self._take(wanted, found)
+        # No number of a block is given twice: if it is there, nothing in it has changed.
+        if connection.execute(_IS_THERE, (self._block_no,)).fetchone()[0]:
+            self._take(wanted, found)
         while wanted:
             message_id = next(iter(wanted))
             if self._load(connection, message_id):
@@ -97,6 +101,7 @@ class MessageReader:
         packed = None if row is None else connection.execute(_PACKED, row).fetchone()
         if packed is None:
             return False
+        self._block_no = row[0]
         self._block = unpack_bodies(packed[0])
         self._positions = dict(zip(self._block.ids, range(len(self._block.ids)), strict=True))
         return True

@@ -22,6 +22,7 @@ class LocalData:
 
     def __init__(self, path: Path, *, clock: FakeClock | None = None) -> None:
         self.clock = clock or FakeClock()
+        self.windows = WINDOWS
         self.folder = DataFolder.create_or_open(
             path, shape=Shape(), windows=WINDOWS, now=self.clock.now()
         )

@@ -1,0 +1,260 @@
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from cluster.local import sweep
+from cluster.local.store import LocalStore
+from cluster.topology.generation import Core
+from pipeline.instant import Instant
+from pipeline.lane.entry import Checkpoint, Entry, encode_entry
+from pipeline.lane_id import LaneId
+from pipeline.lifecycle import Event, step_of
+from pipeline.limits import OWNER_TTL_MS, Windows
+from pipeline.message import Body, MessageId, PartitionKey
+from pipeline.ports import Beat, IdempotencyRow
+from tests.support.fake_clock import FakeClock
+from tests.support.local_data import WINDOWS, LocalData, writer_of
+
+OWNER = b"o" * 16
+TABLES = ("messages", "buffer", "timeline", "idem")
+TAKE = step_of(attempt=1, try_no=1, event=Event.TAKE)
+
+
+class Swept:
+    """A store of one core with rows in every table, and the clock that they age by."""
+
+    def __init__(self, data: LocalData, store: LocalStore) -> None:
+        self.clock = data.clock
+        self.store = store
+        self.core: Core = data.generation.cores[0]
+        self.lane = LaneId(1, self.core.node, self.core.shard, "sms", "bulk-0")
+
+    async def write(self, ids: Sequence[MessageId]) -> None:
+        now = self.clock.now()
+        await self.store.announce_lane(self.lane)
+        await self.store.write_messages(
+            self.core, [(i, PartitionKey(i), now, "acme/spring", Body(b"body")) for i in ids]
+        )
+        await self.store.write_buffer(
+            self.lane, [(i, PartitionKey(i), now, 1, "acme/spring") for i in ids]
+        )
+        await self.store.project(self.core, [(i, PartitionKey(i), TAKE, now, "file") for i in ids])
+        await self.store.put_idempotency([IdempotencyRow(i, i, now) for i in ids])
+
+    async def append(self, seq: int, *, retired_through: int | None) -> None:
+        now = self.clock.now()
+        checkpoint = (
+            None
+            if retired_through is None
+            else Checkpoint(offset=now, retired_through=retired_through)
+        )
+        entry = Entry(
+            at=now,
+            connector="file",
+            message_ids=[],
+            steps=[],
+            events_before=[],
+            borns=[],
+            groups=[],
+            partition_keys={},
+            details={},
+            checkpoint=checkpoint,
+        )
+        assert await self.store.append(self.lane, 0, epoch=1, seq=seq, body=encode_entry(entry))
+
+    async def seqs(self) -> list[int]:
+        entries = await self.store.read_journal(self.lane, 0, before_seq=None, limit=1_000)
+        return [entry.seq for entry in reversed(entries)]
+
+    async def left(self, ids: Sequence[MessageId]) -> dict[str, set[MessageId]]:
+        keys = [(PartitionKey(message_id), message_id) for message_id in ids]
+        page = await self.store.read_buffer(
+            self.lane, from_at=Instant(0), through_at=Instant(1 << 62), limit=10_000, resume=None
+        )
+        changed = [IdempotencyRow(i, b"another hash....", Instant(0)) for i in ids]
+        return {
+            "messages": set(await self.store.read_bodies(self.core, keys)),
+            "buffer": {row[1] for row in page.rows},
+            "timeline": set(await self.store.read_folds(self.core, keys)),
+            "idem": {
+                MessageId(row.id)
+                for row in await self.store.put_idempotency(changed)
+                if row.body_hash == row.id
+            },
+        }
+
+
+@pytest.fixture
+async def swept(tmp_path: Path) -> AsyncIterator[Swept]:
+    data = LocalData(tmp_path / "data", clock=FakeClock())
+    yield Swept(data, await data.open())
+    await data.close()
+
+
+def ids_of_core(swept: Swept, count: int, *, kind: int = 0) -> list[MessageId]:
+    # Keys of clients lie on cores of their own, so ids are taken that lie on this one.
+    generation = swept.store._generation
+    return [
+        MessageId(generation.forged_key(swept.core, kind << 32 | number)) for number in range(count)
+    ]
+
+
+async def test_each_table_is_swept_when_its_own_time_is_over(swept: Swept) -> None:
+    ids = ids_of_core(swept, 5)
+    await swept.write(ids)
+    everything = {table: set(ids) for table in TABLES}
+    swept.clock.advance(WINDOWS.buffer_ttl_ms)
+    await swept.store.sweep(swept.core)
+    assert await swept.left(ids) == everything
+    swept.clock.advance(1)
+    await swept.store.sweep(swept.core)
+    assert await swept.left(ids) == everything | {"buffer": set()}
+    # The newest block of bodies stays, so another is written behind.
+    younger = ids_of_core(swept, 1, kind=1)
+    await swept.write(younger)
+    swept.clock.advance(WINDOWS.messages_ttl_ms - WINDOWS.buffer_ttl_ms)
+    await swept.store.sweep(swept.core)
+    left = await swept.left(ids + younger)
+    assert left == {
+        "messages": set(younger),
+        "buffer": set(),
+        "timeline": set(younger),
+        "idem": set(younger),
+    }
+
+
+async def test_an_id_whose_body_was_swept_can_be_written_anew(swept: Swept) -> None:
+    ids = ids_of_core(swept, 2)
+    await swept.write(ids)
+    assert (await swept.left(ids))["messages"] == set(ids)
+    swept.clock.advance(WINDOWS.messages_ttl_ms + 1)
+    await swept.write(ids_of_core(swept, 1, kind=1))
+    await swept.store.sweep(swept.core)
+    assert (await swept.left(ids))["messages"] == set()
+    await swept.write(ids)
+    assert (await swept.left(ids))["messages"] == set(ids)
+
+
+async def test_much_is_swept_step_by_step(swept: Swept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweep, "SWEEP_BLOCKS_MAX", 3)
+    monkeypatch.setattr(sweep, "SWEEP_ROWS_MAX", 7)
+    old = [ids_of_core(swept, 4, kind=kind) for kind in range(10)]
+    for ids in old:
+        await swept.write(ids)
+    swept.clock.advance(WINDOWS.timeline_ttl_ms + 1)
+    young = ids_of_core(swept, 3, kind=99)
+    await swept.write(young)
+    everything = [i for ids in old for i in ids] + young
+    steps = 0
+    left: dict[str, set[MessageId]] = {}
+    while steps < 20 and set(map(len, left.values())) != {3}:
+        await swept.store.sweep(swept.core)
+        after = await swept.left(everything)
+        if left:
+            assert all(len(left[table]) - len(after[table]) <= 12 for table in left)
+        left = after
+        steps += 1
+    assert left == {table: set(young) for table in TABLES}
+    assert steps > 3
+
+
+async def test_a_file_in_which_nothing_is_old_is_not_written(
+    swept: Swept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await swept.write(ids_of_core(swept, 5))
+    await swept.store.open_segment(swept.lane, 0, epoch=1, owner=OWNER)
+    await swept.append(0, retired_through=-1)
+    length = writer_of(swept.store, swept.core).wal_bytes()
+    for _ in range(3):
+        await swept.store.sweep(swept.core)
+    assert writer_of(swept.store, swept.core).wal_bytes() == length
+
+
+async def test_an_entry_goes_when_it_is_both_retired_and_old(swept: Swept) -> None:
+    await swept.store.announce_lane(swept.lane)
+    await swept.store.open_segment(swept.lane, 0, epoch=1, owner=OWNER)
+    for seq in range(4):
+        await swept.append(seq, retired_through=None)
+    await swept.append(4, retired_through=1)
+    await swept.store.sweep(swept.core)
+    assert await swept.seqs() == [0, 1, 2, 3, 4], "retired, but not old"
+    swept.clock.advance(WINDOWS.journal_ttl_ms + 1)
+    await swept.append(5, retired_through=None)
+    await swept.store.sweep(swept.core)
+    assert await swept.seqs() == [2, 3, 4, 5], "old, but not all of it retired"
+    await swept.append(6, retired_through=5)
+    await swept.store.sweep(swept.core)
+    assert await swept.seqs() == [5, 6], "5 is retired and not old"
+
+
+async def test_the_newest_checkpoint_stays_whatever_it_says(swept: Swept) -> None:
+    await swept.store.announce_lane(swept.lane)
+    await swept.store.open_segment(swept.lane, 0, epoch=1, owner=OWNER)
+    await swept.append(0, retired_through=-1)
+    await swept.append(1, retired_through=9)
+    await swept.append(2, retired_through=None)
+    swept.clock.advance(WINDOWS.journal_ttl_ms + 1)
+    await swept.store.sweep(swept.core)
+    assert await swept.seqs() == [1, 2]
+
+
+async def test_a_journal_without_a_checkpoint_stays(swept: Swept) -> None:
+    await swept.store.announce_lane(swept.lane)
+    await swept.store.open_segment(swept.lane, 0, epoch=1, owner=OWNER)
+    await swept.append(0, retired_through=None)
+    assert await swept.store.append(swept.lane, 0, epoch=1, seq=1, body=b"unreadable")
+    swept.clock.advance(WINDOWS.journal_ttl_ms + 1)
+    await swept.store.sweep(swept.core)
+    assert await swept.seqs() == [0, 1]
+
+
+async def test_what_a_checkpoint_means_may_be_told_by_the_caller(tmp_path: Path) -> None:
+    data = LocalData(tmp_path / "data")
+    store = LocalStore.open(
+        data.folder.path, cores=None, clock=data.clock, windows=WINDOWS, retired_through=int
+    )
+    swept = Swept(data, store)
+    await store.announce_lane(swept.lane)
+    await store.open_segment(swept.lane, 0, epoch=1, owner=OWNER)
+    for seq in range(3):
+        await store.append(swept.lane, 0, epoch=1, seq=seq, body=b"%d" % (seq - 1))
+    data.clock.advance(WINDOWS.journal_ttl_ms + 1)
+    await store.sweep(swept.core)
+    assert await swept.seqs() == [2]
+    await store.close()
+
+
+async def test_an_owner_that_is_long_gone_is_forgotten(swept: Swept) -> None:
+    await swept.store.beat(swept.core, Beat(OWNER, "gone", 1))
+    swept.clock.advance(OWNER_TTL_MS)
+    await swept.store.beat(swept.core, Beat(b"p" * 16, "alive", 1))
+    swept.clock.advance(1)
+    await swept.store.sweep(swept.core)
+    assert await swept.store.read_owners(swept.core) == [Beat(b"p" * 16, "alive", 1)]
+
+
+async def test_a_long_log_is_moved_into_its_file(
+    swept: Swept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved: list[int] = []
+    file = writer_of(swept.store, swept.core)
+    move = file._move_wal
+
+    def note() -> None:
+        moved.append(1)
+        move()
+
+    monkeypatch.setattr(file, "_move_wal", note)
+    monkeypatch.setattr(sweep, "WAL_CHECKPOINT_BYTES_MIN", 500_000)
+    while file.wal_bytes() < 500_000:
+        assert not moved
+        await swept.write(ids_of_core(swept, 200, kind=file.wal_bytes()))
+        await swept.store.sweep(swept.core)
+    assert moved
+
+
+def test_windows_keep_what_others_need() -> None:
+    windows = Windows()
+    assert windows.journal_ttl_ms > windows.buffer_ttl_ms
+    assert 10 * windows.steal_after_ms < OWNER_TTL_MS
