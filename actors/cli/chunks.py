@@ -172,7 +172,7 @@ class _GrowingChunk:
         refused.sort(key=lambda one: one.line_number)
         for one in refused:
             self._raw_bytes_left -= len(one.raw)
-            if self._raw_bytes_left < 0 and one.is_whole:
+            if self._raw_bytes_left < 0 and one.is_whole and len(one.raw) > _RAW_HEAD_BYTES:
                 one = replace(one, raw=one.raw[:_RAW_HEAD_BYTES], is_whole=False)
             self._refused.append(one)
 

@@ -6,7 +6,7 @@ is one line of a gigabyte costs one block of memory and becomes one refusal.
 """
 
 from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from pipeline.limits import LINE_BYTES_MAX
 
@@ -63,11 +63,8 @@ class LineSource:
 
     def __init__(self, stream: ByteStream, *, line_bytes_max: int = LINE_BYTES_MAX) -> None:
         self._stream = stream
-        # Many a type with `read1` is known by its `read` alone.
-        self._read_some: Callable[[int], bytes] = getattr(stream, "read1", None) or getattr(
-            stream,
-            "read",  # noqa: B009  # which of the two it has is not known to the type check
-        )
+        prompt: Any = stream
+        self._read_some: Callable[[int], bytes] = getattr(prompt, "read1", None) or prompt.read
         self._line_bytes_max = line_bytes_max
         # No larger than the limit, so that only the first line of a block, which may have begun
         # in blocks before, can be too long.
@@ -79,6 +76,7 @@ class LineSource:
         self._number = 1  # of the next line
         self._has_begun = False
         self._is_at_end = False
+        self._is_cut = False  # the ready line is the last, and has no line feed
         self._received = 0
         self.bytes_read = 0  # up to the end of the last line that was taken
 
@@ -90,7 +88,8 @@ class LineSource:
         self._fill()
         if self._overlong:
             return self._overlong.head
-        return b"\n".join([*self._ready[self._at :], self._tail])
+        lines = self._ready[self._at :]
+        return b"\n".join(lines if self._is_cut else [*lines, self._tail])
 
     def take(self, count: int) -> Lines | Overlong:
         """Return the next lines, at most `count`, or the one line that is too long to be kept.
@@ -125,6 +124,7 @@ class LineSource:
                 self._cut(self._read())
             elif self._tail:
                 self._ready, self._at, self._tail = [self._tail], 0, b""
+                self._is_cut = True
             else:
                 break
 

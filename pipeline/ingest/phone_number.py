@@ -21,6 +21,11 @@ from pipeline.errors import SubmissionInvalid
 from pipeline.ingest.recipient_mask import mask_number
 from pipeline.limits import RECIPIENT_BYTES_MAX
 
+# The regions have more patterns than `re` keeps compiled: a file with numbers of many countries
+# would compile them again and again.  Older versions of the library do without.
+if hasattr(phonenumbers, "enable_pattern_cache"):
+    phonenumbers.enable_pattern_cache()
+
 # Numbers that a regulator keeps free for fiction: valid nowhere, so the library refuses them, but
 # examples and rehearsals need numbers that can never be somebody's.  Ofcom's mobile range.
 _KEPT_FOR_FICTION: Final = {44: r"7700900\d{3}"}
@@ -30,7 +35,7 @@ _FICTION: Final = re.compile(
 
 # What people put between digits; removing it changes neither what the library understands nor
 # its verdict.
-_PUNCTUATION: Final = {ord(mark): None for mark in " \u00a0\t-\u2010\u2011\u2012\u2013.()/"}
+_PUNCTUATION: Final = {ord(mark): None for mark in " \u00a0-\u2010\u2011\u2012\u2013.()/"}
 
 # The most common types first: alternatives are tried in this order.
 _TYPES: Final = (
@@ -51,6 +56,10 @@ def _pattern_of(desc: Any) -> str | None:  # noqa: ANN401  # a PhoneNumberDesc, 
         return None
     of_length = "|".join(rf"\d{{{length}}}" for length in lengths) or r"\d*"
     return rf"(?=(?:{of_length})\Z)(?:{desc.national_number_pattern})"
+
+
+def _of_general(metadata: Any) -> str:  # noqa: ANN401  # a PhoneMetadata
+    return f"(?:{metadata.general_desc.national_number_pattern})"
 
 
 def _valid_in_region(metadata: Any) -> str:  # noqa: ANN401  # a PhoneMetadata
@@ -78,11 +87,18 @@ def _pattern_of_code(code: int) -> re.Pattern[str]:
             valid = f"(?:(?={claim}){here}|(?!{claim}){valid})" if claim else f"(?:{here}|{valid})"
     if code in _KEPT_FOR_FICTION:
         valid = rf"(?:{valid}|{_KEPT_FOR_FICTION[code]}\Z)"
-    # Where a national prefix follows the country code, the library may strip it: not a number
-    # that is returned as it is.  A prefix that matches nothing changes nothing.
-    prefix = main.national_prefix_for_parsing
-    unprefixed = rf"(?!(?:{prefix})(?<!\+{code}))" if prefix else ""
-    return re.compile(rf"\+{code}{unprefixed}{valid}", re.ASCII)
+    return re.compile(rf"\+{code}{_unprefixed(code, main)}{valid}", re.ASCII)
+
+
+def _unprefixed(code: int, metadata: Any) -> str:  # noqa: ANN401  # a PhoneMetadata
+    """Return a condition on what follows the country code: no national prefix to be stripped."""
+    prefix = metadata.national_prefix_for_parsing
+    if not prefix:
+        return ""
+    # A prefix that matches nothing changes nothing.  What it matches stays where it is if the rest
+    # would be no number at all, unless a rule of the region rewrites it.
+    rest = "" if metadata.national_prefix_transform_rule else rf"{_of_general(metadata)}\Z"
+    return rf"(?!(?:{prefix})(?<!\+{code}){rest})"
 
 
 def _match_nothing(_text: str) -> None:
@@ -119,6 +135,11 @@ class _Patterns(dict[str, Callable[[str], object]]):
 
 
 _patterns: Final = _Patterns()
+
+
+def is_canonical_number(text: str) -> bool:
+    """Return whether the number is valid and written as E.164, without asking the library."""
+    return _patterns[text[1:4]](text) is not None
 
 
 def canonical_number(text: str, default_region: str | None = None) -> str:

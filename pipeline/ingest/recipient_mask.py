@@ -14,6 +14,12 @@ _SOME: Final = "•••"
 _NUMBER_CHARS_MIN: Final = 12
 _TOKEN_CHARS_MIN: Final = 16
 
+# What stands before the host may be credentials; they are skipped, not shown.
+_url_of_host: Final = re.compile(
+    r"(https?://)(?:[^/?#@]*@)?([a-z0-9.-]{1,253}(?::[0-9]{1,5})?)(?:[/?#].*)?",
+    re.IGNORECASE | re.ASCII | re.DOTALL,
+).fullmatch
+
 
 def _printable(text: str) -> str:
     # A recipient that is refused may hold anything, also what no output can encode.
@@ -37,11 +43,8 @@ def mask_address(text: str) -> str:
 
 def mask_url(text: str) -> str:
     """Return `https://example.com/•••`: paths and credentials of a webhook are secrets."""
-    scheme, separator, rest = text.partition("://")
-    host = re.split(r"[/?#\\]", rest, maxsplit=1)[0].rpartition("@")[2]
-    if not separator or len(scheme) > 5 or len(host) > 253:
-        return _SOME
-    return _printable(f"{scheme}://{host}/{_SOME}")
+    match = _url_of_host(text)
+    return f"{match[1]}{match[2]}/{_SOME}" if match else _SOME
 
 
 def mask_token(text: str) -> str:
