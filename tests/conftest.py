@@ -5,6 +5,7 @@ sleeping fails the test that does it.  Where CI is set, a skipped test is a fail
 verdict that left something out is none.
 """
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -26,6 +27,15 @@ def _refuse(what: str) -> NoReturn:
     pytest.fail(f"{what} in a test of decisions: give it what the fake world says instead")
 
 
+_asyncio_sleep = asyncio.sleep
+
+
+async def _yield_to_others(seconds: float, result: object = None) -> object:
+    if seconds > 0:
+        _refuse("asyncio.sleep")
+    return await _asyncio_sleep(0, result)
+
+
 _start_process = subprocess.Popen.__init__
 
 
@@ -45,6 +55,7 @@ def _the_world_stands_still(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(time, "sleep", lambda _seconds: _refuse("time.sleep"))
+        patch.setattr(asyncio, "sleep", _yield_to_others)
         # Sockets can be made, as every event loop makes a pair for itself, and bound, as some
         # libraries do to see whether there is IPv6; they reach nothing and nobody reaches them.
         for name in ("listen", "connect", "connect_ex", "sendto"):

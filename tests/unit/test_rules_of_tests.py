@@ -46,6 +46,12 @@ def test_sleeping_fails_the_test() -> None:
         time.sleep(0)  # noqa: TID251
 
 
+async def test_sleeping_beside_others_fails_it_too_but_letting_them_run_does_not() -> None:
+    await asyncio.sleep(0)
+    with pytest.raises(pytest.fail.Exception, match=r"asyncio\.sleep"):
+        await asyncio.sleep(0.001)
+
+
 def test_reaching_for_the_network_fails_the_test() -> None:
     with socket.socket() as unconnected:
         with pytest.raises(pytest.fail.Exception, match="connect"):
