@@ -73,26 +73,25 @@ class _Commands(TyperGroup):
     ) -> None:
         """Run the command of the arguments and end the process with its exit code."""
         extra["standalone_mode"] = False
+        arguments = sys.argv[1:] if args is None else list(args)
         try:
             code = super().main(args=args, prog_name=prog_name or PROGRAM, **extra) or ExitCode.OK
         except typer.TyperException as error:
             code = _tell_misuse(error)
         except typer.Abort:
             code = ExitCode.INTERRUPTED
+        except Exception as error:
+            code = _tell_error(error, is_debug="--debug" in arguments)
         sys.exit(code)
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # noqa: ANN401
-        """Run a command; turn what it raises into a line and an exit code."""
+        """Run a command, and notice here when nobody reads what it writes."""
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
             return result
-        except (typer.Exit, typer.Abort, typer.TyperException):
-            raise
         except BrokenPipeError:
             raise typer.Exit(_forget_output()) from None
-        except Exception as error:
-            raise typer.Exit(_tell_error(error, is_debug=ctx.params["is_debug"])) from None
 
 
 def _tell_misuse(error: typer.TyperException) -> ExitCode:
@@ -145,7 +144,7 @@ app: Final = typer.Typer(
 @app.callback(invoke_without_command=True)
 def _program(
     context: typer.Context,
-    is_debug: Annotated[
+    _is_debug: Annotated[
         bool, typer.Option("--debug", help="Show where an error comes from.", show_default=False)
     ] = False,
 ) -> None:
