@@ -52,6 +52,7 @@ from pipeline.limits import (
     CLAIM_PAUSE_MS_MIN,
     ENTRIES_UNRETIRED_MAX,
     JOURNAL_LINES_BYTES_MAX,
+    OUTCOME_DETAILS_BYTES_MAX,
     PROJECT_ROWS_MAX,
     READ_PAGE_ROWS_MAX,
     Windows,
@@ -454,7 +455,7 @@ class Lane:
     def _decide_append(self, now: Instant, actions: list[Action]) -> None:
         builder = EntryBuilder()
         room_bytes = JOURNAL_LINES_BYTES_MAX - self._add_outcomes(builder)
-        self._carry_old_claims(builder, now)
+        room_bytes -= self._carry_old_claims(builder, now, room_bytes=room_bytes)
         window = self._claim(builder, now, room_bytes=room_bytes)
         has_lines = len(builder) > 0
         seq = self._next_seq
@@ -508,16 +509,25 @@ class Lane:
                 self._in_flight_unsent.append((window, unsent))
         return size
 
-    def _carry_old_claims(self, builder: EntryBuilder, now: Instant) -> None:
-        """Name again the open claims that are older than H, so that old entries can retire."""
+    def _carry_old_claims(self, builder: EntryBuilder, now: Instant, *, room_bytes: int) -> int:
+        """Name again the open claims that are older than H, so that old entries can retire.
+
+        Returns about how many bytes they take; those that do not fit are named by the next append.
+        """
         answered = {window.seq for window, _ in self._outcomes}
         limit = earlier(now, self._windows.near_horizon_ms)
+        size = 0
         for window in self._windows_open.values():
             if window.named_at < limit and window.seq not in answered:
+                added = lines_bytes(window.groups, {})
+                if len(builder) and size + added > room_bytes:
+                    break
+                size += added
                 window.named_at = now
                 self._recent.entry(window.named_seq).open_count -= len(window.message_ids)
                 window.is_carried_in_next = True
                 window.add_claim_lines(builder, [Event.CLAIM] * len(window.message_ids))
+        return size
 
     def _claim(self, builder: EntryBuilder, now: Instant, *, room_bytes: int) -> Window | None:
         """Move candidates into the next window, up to F claims without outcome."""
@@ -531,6 +541,8 @@ class Lane:
         ):
             return None
         taken = list(islice(self._queue.items(), room))
+        # The outcomes of a window come with details, and must fit in one body as well.
+        room_bytes = min(room_bytes, JOURNAL_LINES_BYTES_MAX - OUTCOME_DETAILS_BYTES_MAX)
         while taken and lines_bytes([c.group for _, c in taken], {}) > room_bytes:
             taken = taken[: len(taken) // 2]
         if not taken:
