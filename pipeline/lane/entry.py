@@ -8,7 +8,7 @@ the lines: 512 claims take 15 KB and a few microseconds to pack.  Numbers are li
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, repeat
+from itertools import repeat
 from operator import ne
 from typing import Final, cast
 
@@ -17,7 +17,6 @@ import numpy as np
 
 from pipeline.errors import ShardpostError
 from pipeline.instant import Instant
-from pipeline.lifecycle import Step
 from pipeline.message import MessageId, PartitionKey, TimelineRow
 
 FORMAT_VERSION: Final = 1
@@ -135,8 +134,16 @@ def decode_entry(body: bytes) -> Entry:
         raw = _decoder.decode(body)
     except (msgspec.DecodeError, IndexError, TypeError, KeyError) as error:
         raise EntryUnreadable(f"the journal holds an entry that cannot be read: {error}") from error
-    count = len(raw.message_ids) // _ID_BYTES
     ids = raw.message_ids
+    count = len(ids) // _ID_BYTES
+    numbers = raw.group_numbers
+    if (
+        not len(ids) == 4 * len(raw.steps) == 16 * len(raw.events_before) == 2 * len(raw.borns)
+        or len(ids) % _ID_BYTES
+        or (len(numbers) != 2 * count if numbers else count and len(raw.groups) != 1)
+        or max(np.frombuffer(numbers, "<u2"), default=-1) >= len(raw.groups)
+    ):
+        raise EntryUnreadable("the journal holds an entry whose columns do not fit together")
     return Entry(
         at=Instant(raw.at),
         connector=raw.connector,
@@ -217,14 +224,3 @@ class EntryBuilder:
             details=self.details,
             checkpoint=checkpoint,
         )
-
-
-def last_steps(entries: Sequence[Entry]) -> dict[MessageId, Step]:
-    """Return the largest step of each message that the entries name."""
-    folds: dict[MessageId, Step] = {}
-    for id_, step in chain.from_iterable(
-        zip(entry.message_ids, entry.steps, strict=True) for entry in entries
-    ):
-        if step > folds.get(id_, 0):
-            folds[id_] = Step(step)
-    return folds
