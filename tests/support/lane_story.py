@@ -60,11 +60,18 @@ def fresh(*, offset: Instant | None = None, windows: Windows = WINDOWS) -> Recov
 class LaneStory:
     """A lane and the answers that it waits for."""
 
-    def __init__(self, recovered: Recovered | None = None, *, windows: Windows = WINDOWS) -> None:
-        self.now = NOW
+    def __init__(
+        self,
+        recovered: Recovered | None = None,
+        *,
+        windows: Windows = WINDOWS,
+        borns: dict[str, Instant] | None = None,
+        now: Instant = NOW,
+    ) -> None:
+        self.now = now
         self.asked: list[act.Action] = []
         self.journal: list[tuple[int, bytes]] = []
-        self.borns: dict[str, Instant] = {}
+        self.borns = {} if borns is None else borns
         self.bodies: dict[str, Body] = {}
         self.lane = Lane(
             recovered or fresh(windows=windows), windows=windows, connector="file", now=self.now

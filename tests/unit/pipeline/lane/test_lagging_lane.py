@@ -3,7 +3,8 @@
 import pytest
 
 from pipeline.lane import actions as act
-from pipeline.limits import ENTRIES_UNRETIRED_MAX, READ_PAGE_ROWS_MAX, Windows
+from pipeline.lane import lane as lane_module
+from pipeline.limits import READ_PAGE_ROWS_MAX, Windows
 from tests.support.lane_story import WINDOWS, LaneStory
 
 AHEAD = WINDOWS.read_ahead_rows_max
@@ -75,12 +76,15 @@ def test_the_rows_that_are_remembered_are_bounded_too() -> None:
     assert story.lane.offset <= story.born("a")
 
 
-def test_too_many_entries_that_do_not_retire_stop_the_claims() -> None:
+def test_too_many_entries_that_do_not_retire_stop_the_claims(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lane_module, "ENTRIES_UNRETIRED_MAX", 6)
     story = LaneStory().tell("row")
-    for number in range(ENTRIES_UNRETIRED_MAX // 2):
-        story.tell(f"ring:m{number} applied took applied")
-        story.asked = [a for a in story.asked if not isinstance(a, act.Project)]
+    for name in "abc":
+        story.tell(f"ring:{name} CLAIM:{name} applied took applied")
     story.tell("ring:x NOAPPEND WAITING:1")
+    story.tell("+5000 settle row settle +250 settle CLAIM:x")
 
 
 @pytest.mark.parametrize("claims_open_max", [1, 2, 512])
