@@ -4,7 +4,8 @@ Schedulers and ingesters are never restarted by Ray: the registry replaces them,
 name, so that a process is never taken for the one before it.  No call is retried by Ray.
 """
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, cast
 
@@ -32,12 +33,23 @@ log = structlog.get_logger(__name__)
 _DEATHS: Final = (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError)
 
 
+def _at_birth(start: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    """Begin to start: Ray makes async actors on the loop that they run on.
+
+    Why a start fails is told to whoever asks for the actor's health, which starts it again.
+    """
+    task = asyncio.get_running_loop().create_task(start)
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
+
+
 class SchedulerActor(Scheduler):
     """A scheduler as a process of its own."""
 
     def __init__(self, config: SchedulerConfig, platform: PlatformConfig) -> None:
         configure_logging(platform.settings.log_level)
         super().__init__(config, partial(open_scheduler_ports, platform, config.core))
+        self._birth = _at_birth(self.start())
 
     def __repr__(self) -> str:
         core = self._config.core
@@ -53,6 +65,7 @@ class IngesterActor(Ingester):
         super().__init__(
             platform.settings.windows, partial(open_ingester_ports, platform, find_bell=find_bell)
         )
+        self._birth = _at_birth(self.start())
 
     def __repr__(self) -> str:
         return f"Ingester({self._number})"
@@ -68,6 +81,8 @@ class RegistryActor(ShardRegistry):
             platform_id=platform.platform_id,
             open_ports=partial(open_registry_ports, platform, RayActorWorld(platform)),
         )
+        # Nobody calls a registry that Ray has restarted.
+        self._birth = _at_birth(self.start())
 
     def __repr__(self) -> str:
         return "ShardRegistry"

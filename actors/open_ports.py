@@ -7,8 +7,6 @@ import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from cluster.local.store import LocalStore
-
 from actors.config import PlatformConfig
 from actors.doorbells import Bell, Doorbells
 from actors.ingester import IngesterPorts
@@ -16,6 +14,7 @@ from actors.registry import ActorWorld, RegistryPorts
 from actors.scheduler import SchedulerPorts
 from cluster.egress.file_connector import FileConnector
 from cluster.egress.file_outbox import FileOutbox
+from cluster.local.store import LocalStore
 from cluster.runtime.clock import SystemClock
 from cluster.topology.generation import Core
 from pipeline.ingest.recipient import CHANNELS

@@ -23,16 +23,12 @@ from cluster.local.data_folder import DataFolder
 from cluster.local.platform_lock import PlatformAddress, PlatformLock
 from cluster.runtime.embedded_ray import start_embedded_ray, stop_ray
 from cluster.runtime.settings import Settings
-from pipeline.errors import ShardpostError
+from pipeline.errors import PlatformNotStarted
 
 log = structlog.get_logger(__name__)
 
 _READY_LOOK_S: Final = 0.1
 _READY_TIMEOUT_S: Final = 120.0
-
-
-class PlatformNotReady(ShardpostError):
-    """The operator should look at the logs: some actors did not start in time."""
 
 
 class Platform:
@@ -75,7 +71,7 @@ class Platform:
         return cls(lock, registry, dashboard_url)
 
     async def ready(self) -> None:
-        """Wait until every scheduler and ingester answers; raises `PlatformNotReady`."""
+        """Wait until every scheduler and ingester answers; raises `PlatformNotStarted`."""
         deadline = asyncio.get_running_loop().time() + _READY_TIMEOUT_S
         while asyncio.get_running_loop().time() < deadline:
             try:
@@ -84,7 +80,7 @@ class Platform:
             except ActorGone as error:
                 log.warning("registry_gone", error=str(error))
             await asyncio.sleep(_READY_LOOK_S)
-        raise PlatformNotReady(f"not every actor started within {_READY_TIMEOUT_S:.0f} s")
+        raise PlatformNotStarted(f"not every actor started within {_READY_TIMEOUT_S:.0f} s")
 
     async def status(self) -> Mapping[str, Any]:
         """Return what the registry sees; raises `ActorGone`."""

@@ -193,8 +193,7 @@ class ShardRegistry:
             # One that has not answered yet has until its start times out.
             actor.strikes += actor.is_running
         except Exception as error:
-            if actor.is_running:
-                actor.failure = f"{type(error).__name__}: {error}"
+            actor.failure = f"{type(error).__name__}: {error}"
         else:
             actor.strikes = 0
             actor.is_running = True

@@ -38,6 +38,10 @@ class PlatformNotRunning(ShardpostError):
     """The operator must start the platform first: nothing answers for this data folder."""
 
 
+class PlatformNotStarted(ShardpostError):
+    """The operator must look at the machine or the log: a part of the platform did not come up."""
+
+
 class StoreUnavailable(ShardpostError):
     """The caller may repeat the call: the store certainly did not apply the write."""
 

@@ -1,6 +1,7 @@
 """`shardpost demo`: the whole platform on one machine, from a file to closed books."""
 
 import asyncio
+import io
 import json
 import time
 from pathlib import Path
@@ -52,7 +53,7 @@ def demo(
     path = messages or SAMPLE
     # Named after the content, so that the books of two files are not mixed.
     group = f"demo-{batch_key_of(path).hex()[:8]}"
-    opened = open_input(str(path), standard_input=_NoInput())
+    opened = open_input(str(path), standard_input=io.BytesIO())
     try:
         mapping = resolve_mapping(
             opened.columns,
@@ -68,16 +69,6 @@ def demo(
         raise typer.Exit(ExitCode.INTERRUPTED)
     if as_json:
         print(json.dumps(told))  # noqa: T201
-
-
-class _NoInput:
-    """Standard input is not read here."""
-
-    def read1(self, _size: int = -1, /) -> bytes:
-        return b""
-
-    def close(self) -> None:
-        return
 
 
 async def _demo(

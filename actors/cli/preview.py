@@ -10,7 +10,8 @@ from rich.table import Table
 from actors.cli.chunks import read_chunks
 from actors.cli.input_file import InputFile
 from actors.cli.mapping import FieldMapping
-from pipeline.message import decode_body
+from actors.cli.record_batch import Refused
+from pipeline.message import Submission, decode_body
 
 _SHOWN_MESSAGES: Final = 5
 _SHOWN_CHARS: Final = 80
@@ -18,8 +19,8 @@ _SHOWN_CHARS: Final = 80
 
 def show_preview(opened: InputFile, mapping: FieldMapping, *, as_json: bool) -> None:
     """Read the whole file, send nothing; show the mapping, the first messages and the refusals."""
-    samples = []
-    refused = []
+    samples: list[Submission] = []
+    refused: list[Refused] = []
     would_accept = refused_count = 0
     for chunk in read_chunks(opened, mapping):
         would_accept += len(chunk.bodies)

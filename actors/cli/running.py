@@ -30,6 +30,7 @@ from actors.cli.rejects import RejectFile
 from actors.cli.sending import SendAccount, send_chunks
 from cluster.local.data_folder import DataFolder
 from cluster.local.platform_lock import read_platform
+from cluster.runtime.clock import SystemClock
 from cluster.runtime.logging import configure_logging
 from cluster.runtime.ray_environment import prepare_ray_environment
 from cluster.runtime.settings import Settings, load_settings
@@ -84,7 +85,10 @@ async def _up(settings: Settings, *, as_json: bool) -> None:
                 )
             console.print("Send with `shardpost send FILE`.  Ctrl-C drains and stops.")
         await stop_asked()
-        if not as_json:
+        lanes = await lane_reports(platform)
+        if as_json:
+            print(json.dumps({"lanes": lanes}), flush=True)  # noqa: T201
+        else:
             console.print("Draining: what is claimed is finished, nothing new begins.")
 
 
@@ -105,6 +109,17 @@ async def running_platform(settings: Settings) -> "AsyncIterator[Platform]":
     finally:
         await platform.drain()
         platform.stop()
+
+
+async def lane_reports(platform: "Platform") -> dict[str, Any]:
+    """Return what each scheduler says of its lanes; empty if the registry does not answer."""
+    from actors.handles import ActorGone
+
+    try:
+        reports = (await platform.status())["reports"]
+    except ActorGone:
+        return {}
+    return {name: report for name, report in reports.items() if isinstance(report, list)}
 
 
 _stop = asyncio.Event()
@@ -273,6 +288,7 @@ async def send_opened(
     from actors.sender import Sender
 
     begun = time.perf_counter()
+    account_began_at = SystemClock().now() / 1e6
     with SendProgress(console, size_bytes=opened.size_bytes, seconds=time.perf_counter) as progress:
         account = await send_chunks(
             read_chunks(opened, mapping),
@@ -282,6 +298,7 @@ async def send_opened(
             rejects=rejects,
             on_progress=progress.show,
         )
+    account.began_at = account_began_at
     return account, time.perf_counter() - begun
 
 
@@ -294,6 +311,7 @@ def summary_of(account: SendAccount, *, seconds: float, reject_file: RejectFile)
         "repeated": account.repeated_count,
         "refused": account.refused_count,
         "first_id": account.first_id.hex() or None,
+        "began_at": account.began_at,
         "seconds": round(seconds, 3),
         "rejects": None if reject_file.path is None else str(reject_file.path),
         "reasons": None if reject_file.reasons_path is None else str(reject_file.reasons_path),

@@ -4,7 +4,7 @@ Every record of the file ends in exactly one of the three.  What was accepted st
 whatever happens to the rest; the batch's key makes a second run send nothing twice.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -13,6 +13,7 @@ from actors.cli.record_batch import Refused as RefusedRecord
 from actors.sender import Sender
 from pipeline.errors import InputInvalid
 from pipeline.ingest.chunk import Accepted, KeyTaken, Refused, SubmitChunk
+from pipeline.limits import BATCH_MESSAGES_MAX
 from pipeline.message import Body
 
 _REPEAT: Final = "repeats the key of an earlier record with other content"
@@ -21,7 +22,7 @@ _REPEAT: Final = "repeats the key of an earlier record with other content"
 class Rejects(Protocol):
     """Where refused records go."""
 
-    def write(self, refused: Sequence[RefusedRecord]) -> None:
+    def write(self, refused: Iterable[RefusedRecord]) -> None:
         """Write refused records down, to be mended and sent as a file of their own."""
         ...
 
@@ -39,7 +40,9 @@ class SendAccount:
     repeated_count: int = 0  # not accepted: the same key and content as an earlier record
     refused_count: int = 0
     bytes_read: int = 0
-    first_id: bytes = b""
+    first_id: bytes = b""  # of the first record that was accepted
+    first_index: int = BATCH_MESSAGES_MAX
+    began_at: float = 0.0  # seconds since the epoch
     chunks_under_way: dict[int, Chunk] = field(default_factory=dict)
 
     @property
@@ -70,7 +73,8 @@ async def send_chunks(
             case Accepted(count, first_id, is_repeat):
                 account.accepted_count += count
                 account.accepted_before_count += count * is_repeat
-                account.first_id = account.first_id or first_id
+                if chunk.first_index <= account.first_index:
+                    account.first_index, account.first_id = chunk.first_index, first_id
             case KeyTaken(positions) if not positions:
                 raise BatchKeyTaken(
                     "this file was sent before with other content (another template, mapping or"
@@ -108,7 +112,7 @@ async def _submit_chunks(
 ) -> AsyncIterator[SubmitChunk]:
     for chunk in chunks:
         _refuse(chunk.refused, account=account, rejects=rejects)
-        places = range(len(chunk.bodies))
+        places: Sequence[int] = range(len(chunk.bodies))
         if chunk.keys is not None:
             places = _without_repeats(chunk, account, rejects)
         if not places:
@@ -183,7 +187,8 @@ async def _send_rest(
         case Accepted(count, first_id, is_repeat):
             account.accepted_count += count
             account.accepted_before_count += count * is_repeat
-            account.first_id = account.first_id or first_id
+            if asked.first_index <= account.first_index:
+                account.first_index, account.first_id = asked.first_index, first_id
         case Refused() | KeyTaken():
             raise BatchKeyTaken(
                 f"records {asked.first_index + 1} to {asked.first_index + len(chunk.positions)}"

@@ -9,7 +9,7 @@ from typing import Final
 
 import ray
 
-from pipeline.errors import PlatformNotRunning
+from pipeline.errors import PlatformNotRunning, PlatformNotStarted
 
 _LOOPBACK: Final = "127.0.0.1"
 _OBJECT_STORE_BYTES: Final = 256 * 1024 * 1024
@@ -21,20 +21,28 @@ def start_embedded_ray(
     """Start a cluster for this process and its children; return its address and its dashboard's.
 
     It ends with this process.  The dashboard's address is empty if `dashboard_port` is None.
+    Raises `PlatformNotStarted`.
     """
-    context = ray.init(
-        address="local",
-        namespace=namespace,
-        labels=dict(labels),
-        include_dashboard=dashboard_port is not None,
-        dashboard_host=_LOOPBACK,
-        dashboard_port=dashboard_port,
-        _node_ip_address=_LOOPBACK,
-        object_store_memory=_OBJECT_STORE_BYTES,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        configure_logging=False,
-    )
+    try:
+        context = ray.init(
+            address="local",
+            namespace=namespace,
+            labels=dict(labels),
+            include_dashboard=dashboard_port is not None,
+            dashboard_host=_LOOPBACK,
+            dashboard_port=dashboard_port,
+            _node_ip_address=_LOOPBACK,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=False,
+        )
+    except Exception as error:  # Ray raises this very class when a part of it does not come up
+        first_line = str(error).partition("\n")[0]
+        raise PlatformNotStarted(
+            f"Ray did not start ({first_line}): is the machine out of memory, or very busy?"
+            " Try again, and look into Ray's session_latest/logs"
+        ) from error
     url = context.dashboard_url
     return ray.get_runtime_context().gcs_address, f"http://{url}" if url else ""
 

@@ -13,6 +13,7 @@ from typing import Final
 _TOKEN_FILE: Final = "ray-token"
 # A chunk of a thousand short messages travels inside its call, not through the object store.
 _CALL_BYTES_MAX: Final = 1_000_000
+_START_PATIENCE_S: Final = 120
 
 
 def prepare_ray_environment(data_folder: Path, *, niceness: int) -> None:
@@ -25,6 +26,8 @@ def prepare_ray_environment(data_folder: Path, *, niceness: int) -> None:
             "RAY_max_direct_call_object_size": str(_CALL_BYTES_MAX),
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN_PATH": str(token_path(data_folder)),
+            # A busy machine starts slowly; who waits for it has a limit of his own.
+            "RAY_raylet_start_wait_time_s": str(_START_PATIENCE_S),
             "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         }
     )

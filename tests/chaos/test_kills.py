@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ VARIABLES = {
 EARLIEST, LATEST = 0.10, 0.80
 CLAIMS_MAX = Windows().claims_open_max
 CLOSE_TIMEOUT_S = 120.0
+SEND = ("send", "--channel", "sms", "--group", "campaign")
 
 
 @pytest.fixture
@@ -65,10 +67,18 @@ def wait_until_closed(data: Path) -> dict[str, int]:
 
 
 def uncertain_ids(data: Path) -> set[str]:
-    told = shardpost(
-        "messages", "--state", "uncertain", "--limit", str(MESSAGES), "--json", "--data", str(data)
-    )
-    return {message["id"] for message in json.loads(told.stdout)["messages"]}
+    ids: set[str] = set()
+    more: tuple[str, ...] = ()
+    while True:
+        page = shardpost(
+            *("messages", "--state", "uncertain", "--limit", "1000", *more),
+            *("--json", "--data", str(data)),
+        )
+        told = json.loads(page.stdout or "{}") if page.returncode == 0 else {"messages": []}
+        ids |= {message["id"] for message in told["messages"]}
+        if not told.get("after"):
+            return ids
+        more = ("--after", told["after"])
 
 
 def judge(data: Path, *, lanes_killed: int) -> None:
@@ -99,11 +109,11 @@ def test_killed_actors_lose_nothing_and_send_nothing_twice(tmp_path: Path, messa
     fractions = sorted(chance.uniform(EARLIEST + 0.02, LATEST - 0.25) for _ in kinds)
     data = tmp_path / "data"
     with PlatformProcess(data, VARIABLES) as platform:
-        sending = begin("send", str(messages), "--group", "campaign", "--data", str(data))
+        sending = begin(*SEND, str(messages), "--data", str(data))
         outbox = Outbox(data)
         for kind, fraction in zip(kinds, fractions, strict=True):
             wait_for_fraction(outbox, fraction)
-            victims = eventually(f"a {kind} runs", lambda k=kind: platform.actors(k), seconds=60)
+            victims = eventually(f"a {kind} runs", partial(platform.actors, kind), seconds=60)
             os.kill(chance.choice(victims), signal.SIGKILL)
         output, errors = sending.communicate(timeout=CLOSE_TIMEOUT_S)
         assert sending.returncode == 0, (output, errors[-2_000:])
@@ -116,7 +126,7 @@ def test_a_killed_platform_goes_on_where_it_was(tmp_path: Path, messages: Path) 
     chance = seeded_random()
     data = tmp_path / "data"
     with PlatformProcess(data, VARIABLES) as platform:
-        sending = begin("send", str(messages), "--group", "campaign", "--data", str(data))
+        sending = begin(*SEND, str(messages), "--data", str(data))
         wait_for_fraction(Outbox(data), chance.uniform(EARLIEST + 0.02, LATEST - 0.25))
         platform.kill_all()
         sending.kill()
@@ -124,7 +134,7 @@ def test_a_killed_platform_goes_on_where_it_was(tmp_path: Path, messages: Path) 
         lanes = len(list((data / "outbox").rglob("*.jsonl")))
         begun = time.monotonic()
         platform.start()
-        sent = shardpost("send", str(messages), "--group", "campaign", "--data", str(data))
+        sent = shardpost(*SEND, str(messages), "--data", str(data))
         assert sent.returncode == 0, sent.stderr[-2_000:]
         wait_until_closed(data)
         assert time.monotonic() - begun < CLOSE_TIMEOUT_S

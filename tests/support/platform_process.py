@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-SHARDPOST = [sys.executable, "-m", "actors.cli.main"]
+SHARDPOST = [str(Path(sys.executable).with_name("shardpost"))]
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 60.0
 _ROOT = Path(__file__).resolve().parents[2]
@@ -127,6 +127,7 @@ class PlatformProcess:
         assert self._process is not None
         self._process.send_signal(signal.SIGINT)
         assert self._process.wait(STOP_TIMEOUT_S) == 0, self._log.read_text()[-2_000:]
+        self._forget()
 
     def descendants(self) -> dict[int, str]:
         """Every process below it: pid -> title."""
@@ -158,6 +159,12 @@ class PlatformProcess:
                 continue
         self._process.wait()
         eventually("all are gone", lambda: not set(pids) & processes().keys(), seconds=30)
+        self._forget()
+
+    def _forget(self) -> None:
+        assert self._process is not None
+        if self._process.stdout is not None:
+            self._process.stdout.close()
         self._process = None
 
 
