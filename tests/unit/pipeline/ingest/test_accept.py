@@ -1,172 +1,239 @@
+"""From submissions to rows: ids, what an earlier try decided, and where each message goes."""
+
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 
-import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from cluster.topology.generation import Core
-from pipeline.ingest.accept import AcceptPlan, LaneBatch, Settled, core_of, plan_accept, settle
+from pipeline.ingest.accept import AcceptPlan, Settled, core_of, plan_accept, settle
 from pipeline.ingest.chunk import KeyTaken, SubmitChunk
-from pipeline.ingest.ids import born_of
-from pipeline.instant import Instant, later
-from pipeline.lane_id import LaneId, band_of
-from pipeline.message import Submission, encode_body
+from pipeline.ingest.ids import batch_ids, born_of, chunk_id, keyed_id
+from pipeline.instant import Instant
+from pipeline.lane_id import band_of
+from pipeline.message import Body, MessageId, PartitionKey, Submission
+from pipeline.ports import IdempotencyRow
+from tests.support.fake_clock import NOW
+from tests.support.submissions import (
+    bodies_of,
+    make_chunk,
+    make_submission,
+    some_bodies,
+    submissions_of,
+)
 from tests.support.topologies import make_generation
 
-NOW = Instant(1_700_000_000_123_456)
 GENERATION = make_generation()
+LATER = Instant(NOW + 60_000_000)
 
 
-def submissions(
-    count: int, *, channel: str = "sms", priority: str = "normal", content: str = "hello"
-) -> list[Submission]:
-    return [
-        Submission(
-            tenant="default",
-            channel=channel,
-            recipient="+447700900000",
-            content=f"{content} {number}",
-            group="spring",
-            priority=priority,
-        )
-        for number in range(count)
-    ]
+def plan(chunk: SubmitChunk, *, now: Instant = NOW, chance: bytes = b"") -> AcceptPlan:
+    return plan_accept(chunk, submissions_of(chunk), now=now, chance=chance)
 
 
-def plan(
-    asked: Sequence[Submission],
-    *,
-    batch_key: bytes | None = None,
-    keys: list[bytes] | None = None,
-    first_index: int = 0,
-    positions: list[int] | None = None,
-    now: Instant = NOW,
-    chance: int = 0,
-) -> AcceptPlan:
-    chunk = SubmitChunk(
-        tenant="default",
-        batch_key=batch_key,
-        first_index=first_index,
-        positions=list(range(len(asked))) if positions is None else positions,
-        keys=keys,
-        bodies=[encode_body(submission) for submission in asked],
+def settled(plan: AcceptPlan, standing: Sequence[IdempotencyRow] | None = None) -> Settled:
+    answer = settle(
+        plan, plan.idempotency_rows if standing is None else standing, generation=GENERATION
     )
-    random_bytes = b"".join((chance + n).to_bytes(10) for n in range(len(asked)))
-    return plan_accept(chunk, asked, now=now, chance=random_bytes)
+    assert isinstance(answer, Settled)
+    return answer
 
 
-def accepted(planned: AcceptPlan, *, as_first: AcceptPlan | None = None) -> Settled:
-    """Settle a plan as a store does that met `as_first` before, else nothing."""
-    standing = (as_first or planned).idempotency_rows
-    settled = settle(planned, standing, generation=GENERATION)
-    assert isinstance(settled, Settled)
-    return settled
-
-
-def rows_of(settled: Settled) -> dict[bytes, tuple[LaneId, Instant]]:
+def placed(settled: Settled) -> dict[MessageId, Body]:
     return {
-        id_: (lane, born)
-        for lane, batch in settled.lanes.items()
-        for id_, born in zip(batch.message_ids, batch.borns, strict=True)
+        id_: body
+        for batch in settled.lanes.values()
+        for id_, body in zip(batch.message_ids, batch.bodies, strict=True)
     }
 
 
-def test_the_same_batch_gives_the_same_ids_at_any_time_and_another_gives_others() -> None:
-    first = plan(submissions(3), batch_key=b"file")
-    again = plan(submissions(3), batch_key=b"file", now=later(NOW, 60_000))
-    assert again.message_ids == first.message_ids
-    assert len(set(first.message_ids)) == 3
-    other = plan(submissions(3), batch_key=b"other file")
-    assert not set(other.message_ids) & set(first.message_ids)
+# --- ids ------------------------------------------------------------------------------------------
 
 
-def test_the_place_in_the_batch_makes_the_id_also_where_lines_were_refused() -> None:
-    whole = plan(submissions(4), batch_key=b"file", first_index=1_000)
-    holey = plan(submissions(2), batch_key=b"file", first_index=1_000, positions=[1, 3])
-    assert holey.message_ids == [whole.message_ids[1], whole.message_ids[3]]
+def test_a_chunk_of_a_batch_has_one_row_and_ids_by_its_records() -> None:
+    chunk = make_chunk(some_bodies(3), first_index=2_000, positions=[0, 5, 999])
+    made = plan(chunk)
+    assert list(made.message_ids) == batch_ids(
+        tenant="acme", batch_key=b"a file", indexes=[2_000, 2_005, 2_999]
+    )
+    (row,) = made.idempotency_rows
+    assert row.id == chunk_id(tenant="acme", batch_key=b"a file", first_index=2_000)
+    assert row.born == NOW
 
 
-def test_a_batch_costs_one_row_a_chunk_a_clients_keys_one_each_and_minted_ids_none() -> None:
-    assert len(plan(submissions(3), batch_key=b"file").idempotency_rows) == 1
-    assert len(plan(submissions(3), keys=[b"a", b"b", b"c"]).idempotency_rows) == 3
-    assert len(plan(submissions(3)).idempotency_rows) == 0
+def test_a_record_that_is_refused_moves_nobodys_id() -> None:
+    whole = plan(make_chunk(some_bodies(4)))
+    with_gap = plan(make_chunk(some_bodies(4)[2:], positions=[2, 3]))
+    assert whole.message_ids[2:] == with_gap.message_ids
 
 
-@pytest.mark.parametrize("how", [{"batch_key": b"file"}, {"keys": [b"a", b"b"]}])
-def test_a_repeat_adopts_the_ids_and_the_born_of_the_first(how: dict[str, object]) -> None:
-    first = plan(submissions(2), **how)  # type: ignore[arg-type]
-    repeat = plan(submissions(2), **how, now=later(NOW, 60_000))  # type: ignore[arg-type]
-    again = accepted(repeat, as_first=first)
-    assert again.is_repeat
-    assert rows_of(again) == rows_of(accepted(first))
-    assert not accepted(first).is_repeat
+def test_keys_of_their_own_have_rows_of_their_own() -> None:
+    chunk = make_chunk(some_bodies(2), keys=[b"k1", b"k2"])
+    made = plan(chunk)
+    assert list(made.message_ids) == [keyed_id(tenant="acme", key=key) for key in (b"k1", b"k2")]
+    assert [row.id for row in made.idempotency_rows] == list(made.message_ids)
+    assert len({row.body_hash for row in made.idempotency_rows}) == 2
 
 
-def test_the_same_chunk_key_with_another_text_is_refused() -> None:
-    first = plan(submissions(2), batch_key=b"file")
-    other = plan(submissions(2, content="bye"), batch_key=b"file", now=later(NOW, 1))
-    assert settle(other, first.idempotency_rows, generation=GENERATION) == KeyTaken([], NOW)
-
-
-def test_the_same_chunk_key_with_the_texts_at_other_places_is_refused() -> None:
-    first = plan(submissions(2), batch_key=b"file", positions=[0, 1])
-    other = plan(submissions(2), batch_key=b"file", positions=[0, 2])
-    answer = settle(other, first.idempotency_rows, generation=GENERATION)
-    assert isinstance(answer, KeyTaken)
-
-
-def test_of_a_clients_keys_those_that_are_taken_are_named() -> None:
-    first = plan(submissions(3), keys=[b"a", b"b", b"c"])
-    asked = submissions(3)
-    asked[1] = msgspec.structs.replace(asked[1], content="another")
-    other = plan(asked, keys=[b"a", b"b", b"c"])
-    assert settle(other, first.idempotency_rows, generation=GENERATION) == KeyTaken([1], NOW)
-
-
-def test_a_minted_id_holds_its_born() -> None:
-    settled = accepted(plan(submissions(2)))
-    for id_, (_, born) in rows_of(settled).items():
-        assert born == born_of(id_)  # type: ignore[arg-type]
-        assert NOW - 1_000 < born <= NOW
-
-
-def test_minted_ids_differ_by_chance_alone() -> None:
-    one, other = plan(submissions(1)), plan(submissions(1), chance=7)
-    assert one.message_ids != other.message_ids
-
-
-def test_every_message_lies_in_the_lane_of_its_core_channel_and_band() -> None:
-    asked = [
-        *submissions(40, channel="sms", priority="urgent"),
-        *submissions(40, channel="email", priority="bulk"),
+def test_without_keys_ids_are_minted_from_chance_and_nothing_is_remembered() -> None:
+    chunk = make_chunk(some_bodies(3), batch_key=None)
+    made = plan(chunk, now=Instant(NOW + 999), chance=bytes(range(30)))
+    assert made.idempotency_rows == []
+    assert len(set(made.message_ids)) == 3
+    assert [id_[8:] for id_ in made.message_ids] == [
+        bytes([n & 0x3F | 0x80, *range(n + 1, n + 8)]) for n in (2, 12, 22)
     ]
-    planned = plan(asked, batch_key=b"file")
-    settled = accepted(planned)
-    lane_of = {id_: lane for id_, (lane, _) in rows_of(settled).items()}
-    assert len(lane_of) == 80
-    for id_, submission in zip(planned.message_ids, asked, strict=True):
-        core: Core = GENERATION.core_of(id_)
-        band = band_of(tenant="default", priority=submission.priority)
-        lane = lane_of[id_]
-        assert lane == LaneId(1, core.node, core.shard, submission.channel, band)
-        assert core_of(lane) == core
 
 
-def test_columns_of_a_lane_belong_together() -> None:
-    planned = plan(submissions(50), batch_key=b"file")
-    body_of = dict(zip(planned.message_ids, planned.chunk.bodies, strict=True))
-    for batch in accepted(planned).lanes.values():
-        for id_, pk, born, group, body in batch.message_rows():
-            assert bytes(pk) == bytes(id_)
-            assert (born, group, bytes(body)) == (NOW, "default/spring", body_of[id_])
-        assert [row[:3] for row in batch.buffer_entries()] == [
-            row[:3] for row in batch.message_rows()
-        ]
-        assert {row[3:] for row in batch.buffer_entries()} == {(1, "default/spring")}
+def test_the_birth_of_a_minted_id_is_the_one_in_the_id() -> None:
+    made = plan(make_chunk(batch_key=None), now=Instant(NOW + 999), chance=bytes(20))
+    for batch in settled(made).lanes.values():
+        assert list(batch.borns) == [born_of(id_) for id_ in batch.message_ids]
 
 
-def test_a_batch_that_lacks_a_column_is_a_mistake() -> None:
-    batch = next(iter(accepted(plan(submissions(3), batch_key=b"file")).lanes.values()))
-    assert isinstance(batch, LaneBatch)
+def test_the_hash_of_a_chunk_never_changes() -> None:
+    """It is stored, and compared with that of a repeat by a later release."""
+    chunk = make_chunk([b"body-0", b"body-2"], positions=[0, 2])
+    (row,) = plan_accept(chunk, [make_submission()] * 2, now=NOW, chance=b"").idempotency_rows
+    assert row.body_hash.hex() == "92bb21ed03e5cb8097c024e7dc459f76"
+
+
+def test_the_hash_of_a_body_never_changes() -> None:
+    chunk = make_chunk([b"body-0"], keys=[b"k"])
+    (row,) = plan_accept(chunk, [make_submission()], now=NOW, chance=b"").idempotency_rows
+    assert row.body_hash.hex() == "b89b87f7d0bd3c2ad240ad0ab0867cce"
+
+
+# --- repeats --------------------------------------------------------------------------------------
+
+
+def test_the_first_to_ask_is_no_repeat_and_its_birth_is_now() -> None:
+    answer = settled(plan(make_chunk()))
+    assert not answer.is_repeat
+    assert {born for batch in answer.lanes.values() for born in batch.borns} == {NOW}
+
+
+def test_a_repeat_of_a_batch_adopts_the_birth_of_the_first() -> None:
+    first, repeat = plan(make_chunk()), plan(make_chunk(), now=LATER)
+    answer = settled(repeat, first.idempotency_rows)
+    assert answer.is_repeat
+    assert {born for batch in answer.lanes.values() for born in batch.borns} == {NOW}
+    assert placed(answer) == placed(settled(first))
+
+
+def test_of_keys_of_their_own_each_adopts_its_own_birth() -> None:
+    bodies = some_bodies(2)
+    first = plan(make_chunk(bodies[:1], keys=[b"k1"]))
+    both = plan(make_chunk(bodies, keys=[b"k1", b"k2"]), now=LATER)
+    answer = settled(both, [first.idempotency_rows[0], both.idempotency_rows[1]])
+    assert answer.is_repeat
+    borns = {
+        id_: born
+        for batch in answer.lanes.values()
+        for id_, born in zip(batch.message_ids, batch.borns, strict=True)
+    }
+    assert borns == {both.message_ids[0]: NOW, both.message_ids[1]: LATER}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(make_chunk(some_bodies(2, content="bye")), id="another content"),
+        pytest.param(make_chunk(some_bodies(1)), id="fewer messages"),
+        pytest.param(make_chunk(some_bodies(2)[::-1]), id="another order"),
+        pytest.param(make_chunk(some_bodies(2), positions=[0, 2]), id="other records"),
+    ],
+)
+def test_a_batch_key_stands_for_one_content(other: SubmitChunk) -> None:
+    first, second = plan(make_chunk()), plan(other, now=LATER)
+    assert settle(second, first.idempotency_rows, generation=GENERATION) == KeyTaken([], NOW)
+
+
+def test_keys_of_their_own_that_are_taken_are_named() -> None:
+    bodies = some_bodies(3)
+    first = plan(make_chunk(bodies, keys=[b"k0", b"k1", b"k2"]))
+    changed = [bodies[0], *some_bodies(2, content="bye")]
+    second = plan(make_chunk(changed, keys=[b"k0", b"k1", b"k2"]), now=LATER)
+    answer = settle(second, first.idempotency_rows, generation=GENERATION)
+    assert answer == KeyTaken([1, 2], NOW)
+
+
+def test_every_row_that_was_asked_for_is_compared() -> None:
+    made = plan(make_chunk(keys=[b"k1", b"k2"]))
     with pytest.raises(ValueError, match="zip"):
-        replace(batch, bodies=[]).message_rows()
+        settle(made, made.idempotency_rows[:1], generation=GENERATION)
+
+
+# --- placement ------------------------------------------------------------------------------------
+
+
+def test_a_lane_is_that_of_the_core_the_channel_and_the_band() -> None:
+    submissions = [
+        make_submission(channel=channel, recipient=recipient, priority=priority)
+        for channel, recipient in (("sms", "+447700900000"), ("email", "a@example.com"))
+        for priority in ("urgent", "normal", "bulk")
+    ]
+    chunk = make_chunk(bodies_of(submissions))
+    made = plan(chunk)
+    position_of = {id_: n for n, id_ in enumerate(made.message_ids)}
+    for lane, batch in settled(made).lanes.items():
+        assert lane.generation == GENERATION.number
+        for id_ in batch.message_ids:
+            submission = submissions[position_of[id_]]
+            assert core_of(lane) == GENERATION.core_of(id_)
+            assert lane.channel == submission.channel
+            assert lane.band == band_of(tenant="acme", priority=submission.priority)
+
+
+def test_rows_carry_what_their_message_is() -> None:
+    chunk = make_chunk(some_bodies(20))
+    made = plan(chunk)
+    body_of = dict(zip(made.message_ids, chunk.bodies, strict=True))
+    for batch in settled(made).lanes.values():
+        for id_, pk, born, attempt, group in batch.buffer_entries():
+            assert (pk, born, attempt, group) == (PartitionKey(id_), NOW, 1, "acme/spring")
+        assert [row[0] for row in batch.buffer_entries()] == list(batch.message_ids)
+        for id_, pk, born, group, body in batch.message_rows():
+            assert (pk, born, group) == (PartitionKey(id_), NOW, "acme/spring")
+            assert body == body_of[id_]
+
+
+submissions = st.builds(
+    make_submission,
+    st.text("xyz", min_size=1, max_size=3),
+    channel=st.sampled_from(["sms", "push"]),
+    group=st.sampled_from(["", "a", "b"]),
+    priority=st.sampled_from(["urgent", "normal", "bulk"]),
+)
+
+
+@given(
+    st.lists(submissions, min_size=1, max_size=60),
+    st.sampled_from(["batch", "keys", "minted"]),
+    st.integers(0, 2**20),
+)
+def test_nothing_is_lost_or_doubled_by_placement(
+    asked: list[Submission], kind: str, seed: int
+) -> None:
+    bodies = bodies_of(asked)
+    match kind:
+        case "batch":
+            chunk = make_chunk(bodies, batch_key=seed.to_bytes(4))
+        case "keys":
+            chunk = make_chunk(bodies, keys=[(seed + n).to_bytes(4) for n in range(len(bodies))])
+        case _:
+            chunk = make_chunk(bodies, batch_key=None)
+    chance = b"".join((seed + n).to_bytes(10) for n in range(len(bodies)))
+    made = plan(chunk, chance=chance)
+    answer = settled(made)
+    ids = [id_ for batch in answer.lanes.values() for id_ in batch.message_ids]
+    assert Counter(ids) == Counter(made.message_ids)
+    assert max(Counter(ids).values()) == 1
+    assert placed(answer) == dict(zip(made.message_ids, bodies, strict=True))
+    for lane, batch in answer.lanes.items():
+        assert batch.message_ids, "a lane without messages"
+        assert {core_of(lane)} == {GENERATION.core_of(id_) for id_ in batch.message_ids}
+        assert len(batch.message_ids) == len(batch.buffer_entries()) == len(batch.message_rows())
+        positions = [made.message_ids.index(id_) for id_ in batch.message_ids]
+        assert positions == sorted(positions), "a lane keeps the order of what was asked"
