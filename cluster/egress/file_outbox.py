@@ -72,7 +72,7 @@ class FileOutbox:
             size = os.fstat(file).st_size
             if size and os.pread(file, 1, size - 1) != b"\n":
                 os.write(file, b"\n")
-            for parent in (folder, self._folder):
+            for parent in (folder, self._folder, self._folder.parent):
                 _sync_folder(parent)
         except OSError:
             os.close(file)
