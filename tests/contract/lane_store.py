@@ -329,6 +329,16 @@ class LaneStoreContract:
         for safe, read in seen:
             assert read == await read_all(store, lane, through_at=safe)
 
+    async def test_the_horizon_goes_on_while_nothing_is_submitted_but_a_process_beats(
+        self, store: Store, rows: Rows
+    ) -> None:
+        lane = rows.lane()
+        await store.write_buffer(lane, [buffer_entry(i) for i in rows.ids(1)])
+        before, value = await store.horizon(lane), 1
+        while await store.horizon(lane) <= before:
+            await store.beat(rows.core, Beat(OWNER_A, "scheduler|a", value))
+            value += 1
+
     async def test_what_is_acknowledged_comes_to_lie_below_the_horizon(
         self, store: Store, other_store: Store, lane: LaneId, rows: Rows
     ) -> None:
