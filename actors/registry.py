@@ -13,7 +13,7 @@ import structlog
 
 from actors.names import ActorKey, IngesterKey, SchedulerKey, actor_name, parse_name
 from actors.reconcile import Backoff, Create, Incarnation, Kill, decide_reconcile
-from pipeline.limits import ACTOR_HEALTH_TIMEOUT_MS
+from pipeline.limits import ACTOR_HEALTH_TIMEOUT_MS, DRAIN_TIMEOUT_MS
 from pipeline.ports import Clock, TopologySource
 
 log = structlog.get_logger(__name__)
@@ -122,8 +122,9 @@ class ShardRegistry:
 
     async def _end(self, ports: RegistryPorts, name: str) -> None:
         try:
-            await ports.world.drain(name)
+            await asyncio.wait_for(ports.world.drain(name), DRAIN_TIMEOUT_MS / _MS_PER_S)
         except Exception as error:
+            # Its lanes are taken over by whoever comes next; what it had claimed is uncertain.
             log.warning("drain_failed", actor=name, error=str(error))
         await ports.world.kill(name)
 

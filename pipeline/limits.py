@@ -95,6 +95,8 @@ ACTOR_START_BACKOFF_MS_MIN: Final = 100
 ACTOR_START_BACKOFF_MS_MAX: Final = 30_000
 ACTOR_HEALTH_TIMEOUT_MS: Final = 5_000
 ACTOR_HEALTH_STRIKES_MAX: Final = 3
+# A connector that never answers must not keep a platform from ending.
+DRAIN_TIMEOUT_MS: Final = 40_000
 
 # --- the embedded store ---------------------------------------------------------------------
 
@@ -184,6 +186,11 @@ class Windows:
         if self.claims_open_max > 1_024:
             raise SettingInvalid("claims_open_max must be at most 1024: a journal body is bounded")
         for broken, relation in (
+            (
+                # Until then a claim may still be handed over, and has its outcome.
+                self.send_deadline_ms >= DRAIN_TIMEOUT_MS,
+                f"send_deadline_ms < {DRAIN_TIMEOUT_MS}",
+            ),
             (
                 self.near_horizon_ms
                 < self.timer_slice_ms
