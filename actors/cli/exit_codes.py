@@ -25,6 +25,7 @@ class ExitCode(IntEnum):
     FINDINGS = 9
     UNANSWERED = 10
     NOTHING_FOUND = 11
+    PLATFORM_NOT_STARTED = 12
     # As shells have it: 128 and the number of the signal.
     INTERRUPTED = 130
     OUTPUT_CLOSED = 141
@@ -78,6 +79,10 @@ MEANINGS: Final[Mapping[ExitCode, tuple[str, str]]] = MappingProxyType(
             "There is no message and no group of this name.",
             "Look at the id or the tenant; what is past its time to live is not known any more.",
         ),
+        ExitCode.PLATFORM_NOT_STARTED: (
+            "A part of the platform did not come up.",
+            "Look at what it logged, or run `shardpost doctor`; nothing is lost.",
+        ),
         ExitCode.INTERRUPTED: ("Ctrl-C ended it.", "Nothing."),
         ExitCode.OUTPUT_CLOSED: (
             "Whoever read the output went away, as `head` does.",
@@ -97,7 +102,7 @@ EXIT_CODE_OF_ERROR: Final[Mapping[str, ExitCode]] = MappingProxyType(
         "EntryUnreadable": ExitCode.DATA_FOLDER_UNUSABLE,
         "PlatformHeld": ExitCode.PLATFORM_HELD,
         "PlatformNotRunning": ExitCode.PLATFORM_NOT_RUNNING,
-        "PlatformNotReady": ExitCode.UNANSWERED,
+        "PlatformNotStarted": ExitCode.PLATFORM_NOT_STARTED,
         "PlatformUnanswered": ExitCode.UNANSWERED,
         "StoreUnavailable": ExitCode.UNANSWERED,
         "WriteUnknown": ExitCode.UNANSWERED,
