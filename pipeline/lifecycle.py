@@ -172,7 +172,7 @@ def state_of(step: Step | None) -> MessageState:
 def attempt_awaited(step: Step | None) -> int | None:
     """Return the attempt that a message with this largest step waits for, None if none.
 
-    A row or timer of attempt n is claimed only if this is n (design 5.5).
+    A row or timer of attempt n is claimed only if this is n (docs/protocol.md, 5.5).
     """
     if step is None:
         return 1

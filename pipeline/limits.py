@@ -2,7 +2,7 @@
 
 A queue, a batch, a retry, a lease: if it can grow or repeat, its limit is here.  What an operator
 may change is a field of `Windows`; its relations are checked whenever one is made, and a platform
-whose windows break them refuses to start (design section 6, I9).
+whose windows break them refuses to start (docs/protocol.md, I9).
 """
 
 from dataclasses import dataclass, fields
@@ -144,7 +144,7 @@ _DAY_MS: Final = 24 * 3600 * 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Windows:
-    """The windows of the protocol (design section 9) and how long rows live.
+    """The windows of the protocol (docs/protocol.md) and how long rows live.
 
     All in milliseconds but `claims_open_max`.  Raises `SettingInvalid`, naming the relation, if
     they do not fit together.

@@ -10,7 +10,7 @@ from pipeline.message import Body, MessageId
 
 
 class ProviderClass(StrEnum):
-    """What keeps a lost answer from becoming a second delivery (design 5.4)."""
+    """What keeps a lost answer from becoming a second delivery (docs/protocol.md, 5.4)."""
 
     KEYED = "K"  # the provider deduplicates by our key
     QUERYABLE = "Q"  # it can be asked by our id

@@ -74,7 +74,7 @@ class BookCell(NamedTuple):
 
 
 class IngestStore(Protocol):
-    """What an ingester writes (design 5.1)."""
+    """What an ingester writes (docs/protocol.md, 5.1)."""
 
     async def put_idempotency(self, rows: Sequence[IdempotencyRow]) -> list[IdempotencyRow]:
         """Insert each row if its id is absent; return, in order, the rows that now stand."""
@@ -101,7 +101,7 @@ class IngestStore(Protocol):
 
 
 class LaneStore(Protocol):
-    """What the scheduler of a core reads and writes (design 5.2, 5.3)."""
+    """What the scheduler of a core reads and writes (docs/protocol.md, 5.2 and 5.3)."""
 
     async def read_lanes(self, core: Core, generation: int) -> list[LaneId]:
         """Return every lane of the core that was announced."""

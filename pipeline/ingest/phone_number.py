@@ -160,7 +160,7 @@ def canonical_number(text: str, default_region: str | None = None) -> str:
 
 
 def _canonical_by_library(text: str, default_region: str | None) -> str:
-    if any(character.isalpha() for character in text) or ";" in text:
+    if any(character.isalpha() for character in text):
         raise _refused(text, f"is not a phone number; {_ADVICE}")
     try:
         number = phonenumbers.parse(text, default_region)

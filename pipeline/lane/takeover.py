@@ -1,4 +1,4 @@
-"""Whether a lane may be taken, and what the answer to the attempt means (design 5.2).
+"""Whether a lane may be taken, and what the answer to the attempt means (docs/protocol.md, 5.2).
 
 Ownership is the epoch of the lane's current segment; one conditional write steals and fences at
 once.  Whether to try it is only a matter of good manners: a living owner should be left alone.  So

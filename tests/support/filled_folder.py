@@ -256,13 +256,13 @@ class FilledFolder:
 
     def damage(self, core: Core, statement: str, *parameters: object) -> int:
         """Change a core's file behind the store's back; return how many rows changed."""
-        return damage(self.folder.core_path(core), statement, *parameters)
+        return self.damage_file(self.folder.core_path(core), statement, *parameters)
 
-
-def damage(path: Path, statement: str, *parameters: object) -> int:
-    """Change a core's file behind the store's back; return how many rows changed."""
-    with closing(sqlite3.connect(path)) as connection, connection:
-        return connection.execute(statement, parameters).rowcount
+    @staticmethod
+    def damage_file(path: Path, statement: str, *parameters: object) -> int:
+        """Do the same to a file of which only the path is known."""
+        with closing(sqlite3.connect(path)) as connection, connection:
+            return connection.execute(statement, parameters).rowcount
 
 
 def _step_after(fold: Step | None, event: Event) -> Step:

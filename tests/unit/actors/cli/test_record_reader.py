@@ -115,9 +115,13 @@ def test_a_row_with_other_columns_than_the_table_is_refused_alone() -> None:
     ]
 
 
-def test_blank_lines_of_a_table_of_one_column_are_no_records() -> None:
-    rows, refused = read_all(UnquotedReader, b"a\n\n\r\nb\n", ["text"])
-    assert [(line, row) for line, row, _raw in rows] == [(1, ["a"]), (4, ["b"])]
+@pytest.mark.parametrize("blank", [b"", b"\r"])
+@pytest.mark.parametrize("kind", [UnquotedReader, CsvReader])
+def test_blank_lines_of_a_table_of_one_column_are_no_records(
+    kind: type[RecordReader], blank: bytes
+) -> None:
+    rows, refused = read_all(kind, b"a\n" + blank + b"\nb\n", ["text"])
+    assert [(line, row) for line, row, _raw in rows] == [(1, ["a"]), (3, ["b"])]
     assert not refused
 
 

@@ -180,7 +180,7 @@ async def test_a_commit_that_fails_leaves_its_whole_group_unknown(
 
 
 async def test_a_file_that_cannot_be_opened_refuses(path: Path) -> None:
-    path.mkdir()
+    path.mkdir()  # noqa: ASYNC240
     file = Writer(path, clock=FakeClock())
     with pytest.raises(StoreUnavailable, match=r"n1-0\.db: the file cannot be opened"):
         await file.write(noting("a"))

@@ -49,6 +49,7 @@ def test_every_spelling_of_a_number_becomes_one(channel: str, text: str, canonic
         ("+44 7911 FLOWER", "is not a phone number"),
         ("+447911123456 ext. 5", "is not a phone number"),
         ("+447911123456#5", "an extension"),
+        ("+447911123456;5", "an extension"),
         ("tel:+447911123456", "is not a phone number"),
         ("+447911123456;phone-context=x", "is not a phone number"),
         ("", "is not a phone number"),
@@ -75,9 +76,11 @@ def test_a_region_that_does_not_exist_is_refused() -> None:
     assert "'UK' is not a region" in invalid.reason
 
 
-@pytest.mark.parametrize("text", ["+447700900000", "+44 7700 900999"])
+@pytest.mark.parametrize(
+    "text", ["+447700900123", "+44 7700 900123", "+44 (0)7700 900123", "07700 900123"]
+)
 def test_numbers_kept_for_fiction_are_taken(text: str) -> None:
-    assert canonical_recipient("sms", text) == text.replace(" ", "")
+    assert canonical_recipient("sms", text, default_region="GB") == "+447700900123"
 
 
 @pytest.mark.parametrize("text", ["+447700901000", "+4477009001234", "+44770090012"])

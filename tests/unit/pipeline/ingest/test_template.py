@@ -78,6 +78,10 @@ def test_an_empty_value_without_a_default_fails_its_record_and_names_the_column(
     assert "{to|default}" in reason
 
 
+def test_of_two_empty_values_the_first_is_told() -> None:
+    assert "column 'Text'" in failure(compiled("{Text} {to}"), {})
+
+
 def test_one_failing_record_leaves_the_others() -> None:
     records = [RECORD, {**RECORD, "Text": ""}, RECORD]
     values, failed = compiled("{first name}: {Text}").render_all(records, range(1, 4))
