@@ -119,17 +119,19 @@ class Doorbells:
         now = self._clock.now()
         if now < at.look_not_before:
             return at.bell
-        at.look_not_before = later(
-            now, self._owner_refresh_ms if at.bell else OWNER_LOOK_INTERVAL_MS_MIN
-        )
-        beats = [beat for beat in await self._read_owners(core) if beat.value != GONE]
-        if not beats:
-            at.bell = None
-            return None
-        # Only a guess at who serves the core now: a wrong one loses hints, no messages.
-        newest = max(beats, key=lambda beat: beat.value)
-        if at.bell is None or newest.actor_name != at.bell_name:
-            at.bell, at.bell_name = await self._find_bell(newest.actor_name), newest.actor_name
+        at.look_not_before = later(now, OWNER_LOOK_INTERVAL_MS_MIN)
+        try:
+            beats = [beat for beat in await self._read_owners(core) if beat.value != GONE]
+            if not beats:
+                at.bell = None
+                return None
+            # Only a guess at who serves the core now: a wrong one loses hints, no messages.
+            newest = max(beats, key=lambda beat: beat.value)
+            if at.bell is None or newest.actor_name != at.bell_name:
+                at.bell, at.bell_name = await self._find_bell(newest.actor_name), newest.actor_name
+        except Exception as error:
+            # Whoever was known may still serve it.
+            log.debug("owner_not_found", core=str(core), error=str(error))
         if at.bell is not None:
             at.look_not_before = later(now, self._owner_refresh_ms)
         return at.bell
