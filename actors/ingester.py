@@ -1,9 +1,9 @@
 """The ingester: makes chunks of submissions durable, then says so, then rings the doorbells.
 
-The order is the promise (docs/protocol.md, 5.1): the key's row, the bodies, the buffer rows, the answer, the
-doorbell.  A buffer write counts only if its acknowledgement came within W of its start, by the
-wall's clock and by one that runs while the machine sleeps; else it is written again, and the lane
-drops the copy.
+The order is the promise (docs/protocol.md, 5.1): the key's row, the bodies, the buffer rows, the
+answer, the doorbell.  A buffer write counts only if its acknowledgement came within W of its start,
+by the wall's clock and by one that runs while the machine sleeps; else it is written again, and the
+lane drops the copy.
 """
 
 import asyncio

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from cluster.topology.generation import Core, Generation
-
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
 from pipeline.lifecycle import Step

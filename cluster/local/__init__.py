@@ -1,4 +1,4 @@
-"""The embedded store: the whole platform on one machine, with nothing to install (docs/protocol.md, 7).
+"""The embedded store: the whole platform on one machine, with nothing to install.
 
 `data_folder` is the folder with its format and its ring, `platform_lock` says who runs on it.
 Each core of the made-up ring has one SQLite file: `schema` opens it, `writer` commits what waits

@@ -1,8 +1,8 @@
 """How submissions become messages: mint ids, find who accepted them before, place them.
 
-Pure, in three steps with the store's answers between them (docs/protocol.md, 5.1): `plan` gives ids and the
-rows of `idem`; `settle` compares what stands there with what was asked, adopts the born of an
-earlier try, and gives the rows of `messages`, by core; the rows of `buffer`, by lane, are the same
+Pure, in steps with the store's answers between them (docs/protocol.md, 5.1): `plan` gives ids
+and the rows of `idem`; `settle` compares what stands there with what was asked, adopts the born of
+an earlier try, and gives the rows of `messages`, by core; the rows of `buffer`, by lane, are the same
 at every try of writing them.
 """
 

@@ -1,4 +1,4 @@
-"""What a new owner reads back of its lane's journal before it does anything (docs/protocol.md, 5.2).
+"""What a new owner reads back of its lane's journal before all else (docs/protocol.md, 5.2).
 
 The journal is read from its newest entry backwards: the newest checkpoint says through which seq
 entries have retired, and nothing older is needed.

@@ -83,7 +83,8 @@ class FilledFolder:
 
     async def close(self) -> None:
         if self._store is not None:
-            await self._store.close()
+            store, self._store = self._store, None
+            await store.close()
 
     # --- what an ingester does ----------------------------------------------------------------
 

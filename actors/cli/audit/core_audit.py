@@ -205,15 +205,18 @@ class CoreAudit:
 
     def _compare_books(self, told: Mapping[str, Counts], folds: Mapping[str, Counts]) -> None:
         is_swept = self._view.is_swept()
-        first_day = f"{day_book('', day_of(self._known_since) + 1).rpartition('/')[2]}"
+        first_day = day_book("", day_of(self._known_since) + 1).rpartition("/")[2]
         for book in sorted(told.keys() | folds.keys()):
             self._account.books += 1
             said, counted = told.get(book, Counter()), folds.get(book, Counter())
             differ = [state for state in MessageState if said[state] != counted[state]]
             if not differ:
                 continue
-            is_old_day = book.startswith(_DAY_PREFIX) and book.rpartition("/")[2] < first_day
-            if is_swept and (is_old_day or said.total() > counted.total()):
+            if book.startswith(_DAY_PREFIX):
+                is_too_old = book.rpartition("/")[2] < first_day
+            else:
+                is_too_old = said.total() > counted.total()
+            if is_swept and is_too_old:
                 # It counts messages that are past their time to live.
                 self._account.books_too_old += 1
                 continue
