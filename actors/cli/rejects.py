@@ -88,8 +88,6 @@ class RejectFile:
             name = f"{self._stem}.rejected" + (f"-{number}" if number > 1 else "")
             path = self._folder / f"{name}{self._suffix}"
             reasons_path = self._folder / f"{name}{_REASONS_SUFFIX}"
-            if path.exists() or reasons_path.exists():
-                continue
             try:
                 reasons = _create_private(reasons_path)
             except FileExistsError:
@@ -97,7 +95,6 @@ class RejectFile:
             try:
                 records = _create_private(path)
             except FileExistsError:
-                # Another process took the name in between; the reasons go with its records.
                 reasons.close()
                 reasons_path.unlink()
                 continue

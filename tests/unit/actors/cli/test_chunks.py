@@ -112,9 +112,19 @@ def test_chunks_are_the_same_however_the_bytes_arrive(size: int) -> None:
 def test_the_number_of_a_record_counts_the_refused_ones_too() -> None:
     rows = good_rows(1_002)
     rows[1] = "nobody,x"
+    rows[3] = "one column"
     chunks = chunks_of(table(rows), content="{#}")
-    assert contents_of(chunks[0])[:3] == ["1", "3", "4"]
+    assert contents_of(chunks[0])[:4] == ["1", "3", "5", "6"]
+    assert list(chunks[0].positions)[:4] == [0, 2, 4, 5]
     assert contents_of(chunks[1]) == ["1001", "1002"]
+
+
+def test_positions_count_what_could_not_be_read_from_the_first_line_on() -> None:
+    good = b'{"phone": "+447911123456", "text": "x"}'
+    (chunk,) = chunks_of(b"\n".join([good, b"[]", good, good]), content="{#}")
+    assert list(chunk.positions) == [0, 2, 3]
+    assert contents_of(chunk) == ["1", "3", "4"]
+    assert [one.line_number for one in chunk.refused] == [2]
 
 
 def test_a_template_that_fails_on_one_line_refuses_that_line() -> None:
