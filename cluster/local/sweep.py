@@ -71,12 +71,12 @@ _DROP_GROUP: Final = "DELETE FROM by_group WHERE group_key = ? AND block = ?"
 _DROP_BLOCK: Final = "DELETE FROM bodies WHERE block = ?"
 
 _WALK_TIMELINE: Final = """
-SELECT count(*), max(id), count(*) FILTER (WHERE at < ?2)
+SELECT max(id), count(*) FILTER (WHERE at < ?2)
 FROM (SELECT id, at FROM timeline WHERE id > ?1 ORDER BY id LIMIT ?3)
 """
 _DROP_TIMELINE: Final = "DELETE FROM timeline WHERE id > ? AND id <= ? AND at < ?"
 _WALK_IDEM: Final = """
-SELECT count(*), max(id), count(*) FILTER (WHERE born < ?2)
+SELECT max(id), count(*) FILTER (WHERE born < ?2)
 FROM (SELECT id, born FROM idem WHERE id > ?1 ORDER BY id LIMIT ?3)
 """
 _DROP_IDEM: Final = "DELETE FROM idem WHERE id > ? AND id <= ? AND born < ?"
@@ -183,16 +183,16 @@ class Sweep:
     async def _walk(self, start: bytes, cutoff: Instant, *, find: str, drop: str) -> bytes:
         """Sweep the stretch behind `start`; return where the next one begins."""
 
-        def look(connection: sqlite3.Connection) -> tuple[int, bytes | None, int]:
-            row: tuple[int, bytes | None, int] = connection.execute(
+        def look(connection: sqlite3.Connection) -> tuple[bytes | None, int]:
+            row: tuple[bytes | None, int] = connection.execute(
                 find, (start, cutoff, SWEEP_ROWS_MAX)
             ).fetchone()
             return row
 
-        count, end, old_count = await self._file.reader.read(look)
+        end, old_count = await self._file.reader.read(look)
         if old_count:
             await self._drop(drop, [(start, end, cutoff)])
-        return b"" if end is None or count < SWEEP_ROWS_MAX else end
+        return end or b""
 
     async def _sweep_owners(self, cutoff: Instant) -> None:
         def find(connection: sqlite3.Connection) -> int:

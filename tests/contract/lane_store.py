@@ -288,7 +288,7 @@ class LaneStoreContract:
                 )
                 assert found == everything[first : last + 1]
 
-    @pytest.mark.parametrize("limit", [1, 3, 50])
+    @pytest.mark.parametrize("limit", [1, 3, 49, 50])
     async def test_pages_lose_and_double_nothing_while_others_write(
         self, store: Store, other_store: Store, lane: LaneId, rows: Rows, limit: int
     ) -> None:

@@ -25,6 +25,13 @@ def test_one_platform_holds_a_folder_and_another_is_told_which(tmp_path: Path) -
     PlatformLock.take(tmp_path).release()
 
 
+def test_what_an_earlier_holder_wrote_is_not_told(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("123456789012\n")
+    lock = PlatformLock.take(tmp_path)
+    assert (tmp_path / "lock").read_text() == f"{os.getpid()}\n"
+    lock.release()
+
+
 def test_a_lock_file_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataFolderUnusable, match="cannot be written"):
         PlatformLock.take(tmp_path / "missing")

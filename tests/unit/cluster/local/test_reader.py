@@ -9,7 +9,7 @@ import pytest
 from cluster.local.core_file import CoreFile
 from cluster.local.errand import Errand
 from cluster.local.reader import Reader
-from cluster.local.schema import connect_to_read
+from cluster.local.schema import connect, connect_to_read
 from pipeline.errors import StoreUnavailable
 from tests.support.fake_clock import FakeClock
 
@@ -87,6 +87,24 @@ async def test_a_file_that_is_damaged_refuses_until_it_is_mended(tmp_path: Path)
     with pytest.raises(StoreUnavailable, match="is damaged"):
         await reader.read(lanes)
     path.unlink()
+    assert await reader.read(lanes) == []
+    await reader.close()
+
+
+async def test_a_file_that_was_restored_is_read_anew(file: CoreFile, tmp_path: Path) -> None:
+    path = tmp_path / "n1-0.db"
+    await note(file, "a")
+    await file.writer.close()
+    reader = Reader(path, connect_to_read)
+    assert await reader.read(lanes) == ["a"]
+    copy = path.read_bytes()
+    with pytest.raises(StoreUnavailable):
+        await reader.read(lambda connection: connection.execute("SELECT * FROM no_table"))
+    path.rename(tmp_path / "damaged")
+    path.write_bytes(copy)
+    connection = connect(path)
+    connection.execute("DELETE FROM lanes")
+    connection.close()
     assert await reader.read(lanes) == []
     await reader.close()
 

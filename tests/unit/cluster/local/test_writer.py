@@ -291,6 +291,34 @@ async def test_what_its_caller_cancelled_before_it_began_is_not_written(
     assert noted(path) == {"first", "next"}
 
 
+async def test_a_caller_that_went_away_while_its_write_ran_keeps_no_answer_from_others(
+    file: Writer, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end = threading.Event(), threading.Event()
+
+    def hang(transaction: Transaction) -> None:
+        noting("slow")(transaction)
+        begun.set()
+        may_end.wait()
+
+    await file.write(noting("first"))
+    with Turnstile(path):
+        alone = asyncio.create_task(file.write(noting("alone")))
+        while not file._pending_count or not file._queue.empty():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        leaving = asyncio.create_task(file.write(hang))
+        staying = asyncio.create_task(file.write(noting("neighbour")))
+        await asyncio.sleep(0)
+    while not begun.is_set():  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    may_end.set()
+    assert (await alone, await staying) == ("alone", "neighbour")
+    assert noted(path) == {"first", "alone", "slow", "neighbour"}
+
+
 async def test_a_queue_that_is_full_refuses(
     file: Writer, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -392,6 +420,23 @@ async def test_a_short_log_is_moved_and_a_long_one_is_cut(
     monkeypatch.setattr(writer, "WAL_BYTES_MAX", 100_000)
     await file.checkpoint()
     assert file.wal_bytes() == 0
+
+
+async def test_a_checkpoint_stands_between_the_writes_that_wait_with_it(
+    file: Writer, path: Path
+) -> None:
+    await file.write(noting("first"))
+    with Turnstile(path):
+        waiting = asyncio.gather(
+            file.write(noting("a")),
+            file.checkpoint(),
+            file.write(noting("b")),
+            file.checkpoint(),
+            file.checkpoint(),
+        )
+        await asyncio.sleep(0)
+    await waiting
+    assert noted(path) == {"first", "a", "b"}
 
 
 async def test_a_log_that_nobody_sweeps_does_not_grow_for_ever(
