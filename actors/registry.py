@@ -73,6 +73,7 @@ class ShardRegistry:
         self._lifecycle = asyncio.Lock()
         self._ports: RegistryPorts | None = None
         self._loop: asyncio.Task[None] | None = None
+        self._is_over = False
         self._wanted: frozenset[ActorKey] = frozenset()
         self._actual: dict[str, Incarnation] = {}
         self._backoffs: dict[ActorKey, Backoff] = {}
@@ -80,9 +81,9 @@ class ShardRegistry:
         self._asking: dict[str, asyncio.Task[None]] = {}
 
     async def start(self) -> None:
-        """Begin the loop.  A second start does nothing."""
+        """Begin the loop.  A second start does nothing, nor does one after the end."""
         async with self._lifecycle:
-            if self._loop is None:
+            if self._loop is None and not self._is_over:
                 self._ports = await self._open_ports()
                 self._loop = asyncio.get_running_loop().create_task(self._run(self._ports))
 
@@ -101,8 +102,12 @@ class ShardRegistry:
         }
 
     async def drain(self) -> None:
-        """Stop the loop, then every actor: the doors first, then the lanes."""
+        """Stop the loop, then every actor: the doors first, then the lanes.
+
+        Nothing begins again, whoever asks for the status meanwhile or afterwards.
+        """
         async with self._lifecycle:
+            self._is_over = True
             ports, loop = self._ports, self._loop
             if ports is None or loop is None:
                 return

@@ -2,8 +2,8 @@
 
 Pure, in steps with the store's answers between them (docs/protocol.md, 5.1): `plan` gives ids
 and the rows of `idem`; `settle` compares what stands there with what was asked, adopts the born of
-an earlier try, and gives the rows of `messages`, by core; the rows of `buffer`, by lane, are the same
-at every try of writing them.
+an earlier try, and gives the rows of `messages`, by core, and of `buffer`, by lane, which are the
+same at every try of writing them.
 """
 
 from collections.abc import Mapping, Sequence

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -197,6 +198,12 @@ def test_rows_carry_what_their_message_is() -> None:
         for id_, pk, born, group, body in batch.message_rows():
             assert (pk, born, group) == (PartitionKey(id_), NOW, "acme/spring")
             assert body == body_of[id_]
+
+
+def test_a_batch_that_lacks_a_column_is_a_mistake() -> None:
+    batch = next(iter(settled(plan(make_chunk())).lanes.values()))
+    with pytest.raises(ValueError, match="zip"):
+        replace(batch, bodies=[]).message_rows()
 
 
 submissions = st.builds(
