@@ -47,7 +47,7 @@ class SchedulerActor(Scheduler):
     """A scheduler as a process of its own."""
 
     def __init__(self, config: SchedulerConfig, platform: PlatformConfig) -> None:
-        configure_logging(platform.settings.log_level)
+        configure_logging(platform.settings.log_level, platform.settings.log_format)
         super().__init__(config, partial(open_scheduler_ports, platform, config.core))
         self._birth = _at_birth(self.start())
 
@@ -60,7 +60,7 @@ class IngesterActor(Ingester):
     """An ingester as a process of its own."""
 
     def __init__(self, number: int, platform: PlatformConfig) -> None:
-        configure_logging(platform.settings.log_level)
+        configure_logging(platform.settings.log_level, platform.settings.log_format)
         self._number = number
         super().__init__(
             platform.settings.windows, partial(open_ingester_ports, platform, find_bell=find_bell)
@@ -75,7 +75,7 @@ class RegistryActor(ShardRegistry):
     """The registry as a process of its own."""
 
     def __init__(self, platform: PlatformConfig) -> None:
-        configure_logging(platform.settings.log_level)
+        configure_logging(platform.settings.log_level, platform.settings.log_format)
         super().__init__(
             ingesters_count=platform.settings.ingesters,
             platform_id=platform.platform_id,

@@ -33,7 +33,7 @@ from cluster.local.platform_lock import read_platform
 from cluster.runtime.clock import SystemClock
 from cluster.runtime.logging import configure_logging
 from cluster.runtime.ray_environment import prepare_ray_environment
-from cluster.runtime.settings import Settings, load_settings
+from cluster.runtime.settings import LogLevel, Settings, load_settings
 from pipeline.errors import InputInvalid
 from pipeline.limits import BATCH_KEY_BYTES_MAX
 
@@ -97,7 +97,7 @@ async def running_platform(settings: Settings) -> "AsyncIterator[Platform]":
     """Start the platform of a folder, wait until it is ready; at the end drain and stop it."""
     folder = open_folder(settings)
     prepare_ray_environment(settings.data.absolute(), niceness=settings.niceness)
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     from actors.platform import Platform
 
     platform = Platform.start(settings, folder)
@@ -222,7 +222,7 @@ def send(
         opened, mapping = open_again()
     address = read_platform(DataFolder.open(settings.data.absolute()).path)
     prepare_ray_environment(settings.data.absolute(), niceness=0)
-    configure_logging("warning")
+    configure_logging(LogLevel.WARNING, settings.log_format)
     from cluster.runtime.embedded_ray import join_embedded_ray, stop_ray
 
     join_embedded_ray(address=address.ray_address, namespace=address.namespace)
