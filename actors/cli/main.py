@@ -82,16 +82,22 @@ class _Commands(TyperGroup):
             code = ExitCode.INTERRUPTED
         except Exception as error:
             code = _tell_error(error, is_debug="--debug" in arguments)
+            try:
+                sys.stdout.flush()
+            except OSError:
+                _forget_output()
         sys.exit(code)
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]  # noqa: ANN401
         """Run a command, and notice here when nobody reads what it writes."""
         try:
-            result = super().invoke(ctx)
-            sys.stdout.flush()
-            return result
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
         except BrokenPipeError:
-            raise typer.Exit(_forget_output()) from None
+            _forget_output()
+            raise typer.Exit(ExitCode.OUTPUT_CLOSED) from None
 
 
 def _tell_misuse(error: typer.TyperException) -> ExitCode:
@@ -116,12 +122,11 @@ def _tell_error(error: Exception, *, is_debug: bool) -> ExitCode:
     return code
 
 
-def _forget_output() -> ExitCode:
-    """Let nothing more be written to an output that nobody reads, not even at the end."""
+def _forget_output() -> None:
+    """Let nothing more be written to an output that takes nothing, not even at the end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
-    return ExitCode.OUTPUT_CLOSED
 
 
 def _one_line(text: str) -> str:

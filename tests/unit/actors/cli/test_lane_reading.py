@@ -1,0 +1,135 @@
+"""The figures of lanes fit together while a platform goes on working between two reads."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.cli import lane_reading
+from actors.cli.lane_reading import look_at_lanes, sum_of
+from cluster.local.data_folder import DataFolder
+from cluster.local.inspection import LocalInspection
+from pipeline.lane.books import group_book
+from pipeline.lifecycle import EVENT_MASK, Event
+from pipeline.ports import QueryStore
+from tests.support.filled_folder import FilledFolder
+from tests.support.seed import seeded_random
+
+GROUP = "default/g"
+
+
+class Moving:
+    """A store in which something happens before every read."""
+
+    def __init__(self, store: LocalInspection, happen: Callable[[], Awaitable[None]]) -> None:
+        self._store = store
+        self._happen = happen
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        verb = getattr(self._store, name)
+
+        async def call(*arguments: Any, **named: Any) -> Any:
+            await self._happen()
+            return await verb(*arguments, **named)
+
+        return call
+
+
+async def work_on(folder: FilledFolder, chance: random.Random) -> None:
+    """Let one thing happen that a platform does."""
+    unclaimed = [id_ for id_, message in folder.messages.items() if message.fold is None]
+    claimed = [
+        id_
+        for id_, message in folder.messages.items()
+        if message.fold is not None and message.fold & EVENT_MASK == Event.CLAIM
+    ]
+    folder.clock.advance(chance.randrange(20))
+    match chance.randrange(6):
+        case 0:
+            await folder.accept(chance.randrange(1, 4))
+        case 1 if unclaimed:
+            await folder.append(unclaimed[: chance.randrange(1, 4)], Event.CLAIM)
+        case 2 if claimed:
+            await folder.append(claimed[: chance.randrange(1, 4)], Event.TAKE)
+        case 3:
+            await folder.project()
+        case 4:
+            await folder.write_books()
+        case 5 if not unclaimed and not claimed:
+            await folder.finish()
+
+
+def submitted_count(folder: FilledFolder) -> int:
+    return len(folder.messages)
+
+
+async def test_every_message_is_named_or_waits_whatever_happens_meanwhile(tmp_path: Path) -> None:
+    chance = seeded_random()
+    folder = FilledFolder(tmp_path / "data")
+    store = LocalInspection(DataFolder.open(folder.path))
+    try:
+        moving: Any = Moving(store, lambda: work_on(folder, chance))
+        for _ in range(12):
+            for _ in range(6):
+                await work_on(folder, chance)
+            before = submitted_count(folder)
+            view = await look_at_lanes(moving, book_prefix=group_book(GROUP), group=GROUP)
+            told = sum_of(view.books).total() + view.waiting_count
+            assert before <= told <= submitted_count(folder)
+            assert all(n >= 0 for n in sum_of(view.books).values())
+        view = await look_at_lanes(store, book_prefix=group_book(GROUP), group=GROUP)
+        assert sum_of(view.books).total() + view.waiting_count == submitted_count(folder)
+    finally:
+        await store.close()
+        await folder.close()
+
+
+async def test_a_backlog_longer_than_a_page_is_counted_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lane_reading, "WAITING_PAGE_ROWS_MAX", 3)
+    monkeypatch.setattr(lane_reading, "JOURNAL_PAGE_ENTRIES_MAX", 2)
+    folder = FilledFolder(tmp_path / "data")
+    store: QueryStore = LocalInspection(DataFolder.open(folder.path))
+    try:
+        ids = await folder.accept(20)
+        for start in range(0, 10, 2):
+            await folder.append(ids[start : start + 2], Event.CLAIM)
+        view = await look_at_lanes(store, book_prefix=group_book(GROUP))
+        assert (sum_of(view.books).total(), view.waiting_count) == (10, 10)
+    finally:
+        await store.close()  # type: ignore[attr-defined]
+        await folder.close()
+
+
+async def test_a_row_that_was_written_twice_waits_once(tmp_path: Path) -> None:
+    folder = FilledFolder(tmp_path / "data")
+    store = LocalInspection(DataFolder.open(folder.path))
+    try:
+        [id_] = await folder.accept(1)
+        message = folder.messages[id_]
+        row: Any = (id_, id_, message.born, 1, message.group)
+        await (await folder.store()).write_buffer(message.lane, [row])
+        view = await look_at_lanes(store, book_prefix=None)
+        assert view.waiting_count == 1
+        assert [lane.oldest_waiting for lane in view.lanes] == [message.born]
+        assert view.books == {}
+    finally:
+        await store.close()
+        await folder.close()
+
+
+async def test_what_waits_of_other_groups_is_not_counted(tmp_path: Path) -> None:
+    folder = FilledFolder(tmp_path / "data")
+    store = LocalInspection(DataFolder.open(folder.path))
+    try:
+        await asyncio.gather(folder.accept(2, group="g"))
+        await folder.accept(3, group="h")
+        view = await look_at_lanes(store, book_prefix=None, group=GROUP)
+        assert view.waiting_count == 2
+    finally:
+        await store.close()
+        await folder.close()

@@ -1,0 +1,119 @@
+"""The verdict on steps agrees with the lifecycle table, whatever the path."""
+
+from itertools import pairwise
+
+import pytest
+
+from actors.cli.audit.timeline_verdict import judge
+from pipeline.lifecycle import (
+    TRANSITIONS,
+    Event,
+    MessageState,
+    Step,
+    attempt_of,
+    event_of,
+    next_claim,
+    state_of,
+    step_of,
+    try_of,
+)
+from tests.support.seed import seeded_random
+
+
+def path_of(choices: list[int]) -> list[Step]:
+    """Walk the table; each number picks one of the events that may follow."""
+    steps: list[Step] = []
+    for choice in choices:
+        state = state_of(steps[-1] if steps else None)
+        events = sorted(TRANSITIONS[state])
+        if not events:
+            break
+        event = events[choice % len(events)]
+        if state in (MessageState.ACCEPTED, MessageState.WAITING):
+            claim = next_claim(steps[-1] if steps else None)
+            steps.append(Step(claim - Event.CLAIM + event))
+        else:
+            last = steps[-1]
+            steps.append(step_of(attempt=attempt_of(last), try_no=try_of(last), event=event))
+    return steps
+
+
+def text(steps: list[Step]) -> str:
+    return ",".join(map(str, steps))
+
+
+def test_every_path_through_the_table_is_lawful() -> None:
+    chance = seeded_random()
+    for _ in range(2_000):
+        steps = path_of([chance.randrange(10) for _ in range(chance.randrange(1, 9))])
+        if any(later <= earlier for earlier, later in pairwise(steps)):
+            # REFUSE after TAKE and DELIVER after both keep growing; nothing else may not.
+            raise AssertionError(steps)
+        shuffled = chance.sample(steps, len(steps)) + steps[:1]
+        verdict = judge(text(shuffled))
+        assert verdict.fault is None, steps
+        assert verdict.fold == steps[-1]
+        assert verdict.event is event_of(steps[-1])
+        assert verdict.state == state_of(steps[-1]).value
+
+
+def test_a_path_that_lost_any_step_but_its_last_ones_is_a_fault() -> None:
+    chance = seeded_random()
+    checked = 0
+    for _ in range(2_000):
+        steps = path_of([chance.randrange(10) for _ in range(8)])
+        if len(steps) < 2 or event_of(steps[0]) is not Event.CLAIM:
+            continue
+        without_first = judge(text(steps[1:]))
+        assert without_first.fault is not None, steps
+        checked += 1
+    assert checked > 100
+
+
+def one(event: Event, attempt: int = 1, try_no: int = 1) -> Step:
+    return step_of(attempt=attempt, try_no=try_no, event=event)
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        ([one(Event.TAKE)], "TAKE cannot follow accepted"),
+        ([one(Event.CLAIM), one(Event.EXPIRE)], "EXPIRE cannot follow claimed"),
+        ([one(Event.CLAIM, 2)], "another attempt or try"),
+        ([one(Event.CLAIM, 1, 2)], "another attempt or try"),
+        ([one(Event.CLAIM), one(Event.TAKE, 1, 2)], "another attempt or try"),
+        (
+            [one(Event.CLAIM), one(Event.NOT_SENT), one(Event.CLAIM, 2)],
+            "another attempt or try",
+        ),
+        ([one(Event.CLAIM), one(Event.DEFER), one(Event.CLAIM, 1, 2)], "another attempt or try"),
+        ([Step(one(Event.CLAIM) + 40)], "no release knows"),
+        ([Step(0)], "no release knows"),
+    ],
+)
+def test_what_the_table_does_not_allow_is_a_fault(steps: list[Step], told: str) -> None:
+    fault = judge(text(steps)).fault
+    assert fault is not None
+    assert told in fault
+
+
+@pytest.mark.parametrize(
+    ("events", "may"),
+    [
+        ([Event.CLAIM], True),
+        ([Event.CLAIM, Event.TAKE], True),
+        ([Event.CLAIM, Event.LOSE_ANSWER, Event.REFUSE], True),
+        ([Event.CLAIM, Event.NOT_SENT], False),
+        ([Event.CLAIM, Event.REFUSE], False),
+        ([Event.EXPIRE], False),
+    ],
+)
+def test_only_what_was_claimed_and_not_refused_may_have_been_handed_over(
+    events: list[Event], may: bool
+) -> None:
+    assert judge(text([one(event) for event in events])).may_be_handed_over is may
+
+
+def test_takes_are_counted() -> None:
+    assert judge(text([one(Event.CLAIM), one(Event.TAKE)])).takes_count == 1
+    assert judge(text([one(Event.CLAIM), one(Event.TAKE), one(Event.TAKE, 2)])).takes_count == 2
