@@ -4,7 +4,9 @@
 """
 
 import logging
+import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 import ray
@@ -12,6 +14,8 @@ import ray
 from pipeline.errors import PlatformNotRunning, PlatformNotStarted
 
 _LOOPBACK: Final = "127.0.0.1"
+_PORTS_TRIED_MAX: Final = 100
+_PORT_MAX: Final = 65_535
 _OBJECT_STORE_BYTES: Final = 256 * 1024 * 1024
 
 
@@ -30,7 +34,7 @@ def start_embedded_ray(
             labels=dict(labels),
             include_dashboard=dashboard_port is not None,
             dashboard_host=_LOOPBACK,
-            dashboard_port=dashboard_port,
+            dashboard_port=None if dashboard_port is None else free_port(dashboard_port),
             _node_ip_address=_LOOPBACK,
             object_store_memory=_OBJECT_STORE_BYTES,
             log_to_driver=False,
@@ -45,6 +49,23 @@ def start_embedded_ray(
         ) from error
     url = context.dashboard_url
     return ray.get_runtime_context().gcs_address, f"http://{url}" if url else ""
+
+
+def free_port(first: int) -> int:
+    """Return the first port from `first` on that nobody listens on.
+
+    Ray looks further only where it chooses the port itself; two platforms on one machine are
+    nothing unusual.
+    """
+    for port in range(first, min(first + _PORTS_TRIED_MAX, _PORT_MAX + 1)):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((_LOOPBACK, port))
+            return port
+    raise PlatformNotStarted(
+        f"no port from {first} on is free for the dashboard: set dashboard_port to another,"
+        " or dashboard to false"
+    )
 
 
 def join_embedded_ray(*, address: str, namespace: str) -> None:
