@@ -35,7 +35,7 @@ class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
     data: str
     is_running: bool
     messages: int
-    waiting: int  # stored, and without an event so far
+    without_event: int
     rows: int  # of the buffers
     entries: int  # of the journals
     books: int
@@ -139,7 +139,7 @@ class Audit:
             data=str(self._queries.folder.path),
             is_running=self._is_running,
             messages=sum(account.messages for account in accounts),
-            waiting=sum(account.waiting for account in accounts),
+            without_event=sum(account.without_event for account in accounts),
             rows=sum(account.rows for account in accounts),
             entries=sum(account.entries for account in accounts),
             books=sum(account.books for account in accounts),
@@ -161,7 +161,7 @@ def show_audit(report: AuditReport) -> None:
         write_line()
     fields: dict[str, Cell] = {
         "messages": report.messages,
-        "without an event": report.waiting,
+        "without an event": report.without_event,
         "rows of buffers": report.rows,
         "journal entries": report.entries,
         "books": report.books,

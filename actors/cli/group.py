@@ -31,7 +31,7 @@ class GroupReport(msgspec.Struct, frozen=True, kw_only=True):
     group: str
     accepted: int  # named by a journal, over all states
     states: dict[str, int]
-    waiting: int  # in a buffer, not yet named
+    lag: int  # in a buffer, not yet named
     open: int  # named, and without an end yet
     submitted: int  # in the buffers, whether named or not
     closes: bool | None  # None: what was submitted long ago is in no buffer any more
@@ -44,12 +44,12 @@ async def read_group(queries: OpenQueries, *, tenant: str, group: str, now: Inst
     submitted_before = await _count_submitted(store, key)
     view = await look_at_lanes(store, book_prefix=group_book(key), group=key)
     counts: Counts = view.books.get(group_book(key), Counter())
-    accepted, waiting = counts.total(), view.waiting_count
+    accepted, lag = counts.total(), view.unnamed_count
     submitted = submitted_before
-    if submitted != accepted + waiting:
+    if submitted != accepted + lag:
         # More may have come meanwhile.
         submitted = await _count_submitted(store, key)
-    if not (accepted or waiting or submitted):
+    if not (accepted or lag or submitted):
         raise NothingFound(
             f"no message of the group {group!r} of the tenant {tenant!r} was accepted:"
             " look at the name, or give another --tenant"
@@ -60,12 +60,12 @@ async def read_group(queries: OpenQueries, *, tenant: str, group: str, now: Inst
         group=group,
         accepted=accepted,
         states={state.value: counts[state] for state in BOOKED_STATES},
-        waiting=waiting,
+        lag=lag,
         open=sum(n for state, n in counts.items() if state not in RESOLVED_STATES),
         submitted=submitted,
         closes=_closes(
             counts,
-            told_count=accepted + waiting,
+            told_count=accepted + lag,
             submitted_min=submitted_before,
             submitted_max=submitted,
             may_have_aged=queries.folder.generation.starts_at < buffers_begin,
@@ -116,7 +116,7 @@ def show_group(report: GroupReport) -> None:
     write_line()
     write_fields(
         {
-            "waiting to be named": report.waiting,
+            "lag": report.lag,
             "without an end": report.open,
             "books close": closes,
         }

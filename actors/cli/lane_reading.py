@@ -1,9 +1,9 @@
-"""What stands in the lanes: how far each came, what waits, and the books with nothing left out.
+"""What stands in the lanes: how far each came, what lags, and the books with nothing left out.
 
 The store is read while it changes, verb by verb, and yet the figures of a lane fit together: first
 its journal is read back, then what its buffer holds and nobody has named, then the books, then the
 entries that were appended meanwhile.  So every message that was in the buffer at the second step is
-either waiting or named by an entry that was read, never both; and every entry is counted once, in
+either unnamed or named by an entry that was read, never both; and every entry is counted once, in
 a cell of the books or beside it.
 """
 
@@ -23,7 +23,7 @@ from pipeline.lane.entry import decode_entry
 from pipeline.lane.recovery import JournalReadBack, Recovered
 from pipeline.lane_id import LaneId
 from pipeline.lifecycle import MessageState, Step
-from pipeline.limits import JOURNAL_PAGE_ENTRIES_MAX, WAITING_PAGE_ROWS_MAX
+from pipeline.limits import JOURNAL_PAGE_ENTRIES_MAX, UNNAMED_PAGE_ROWS_MAX
 from pipeline.message import BufferRow, MessageId
 from pipeline.ports import BookCell, Ownership, QueryStore, TimelineEvent
 
@@ -33,14 +33,14 @@ _SEGMENT: Final = 0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneView:
-    """One lane.  Waiting: in the buffer, and not yet named by an entry."""
+    """One lane.  Unnamed: in the buffer, and in no entry so far; together they are the lag."""
 
     lane: LaneId
     ownership: Ownership | None  # None: nobody owned it so far
     offset: Instant
     unretired_count: int
-    waiting_count: int
-    oldest_waiting: Instant | None  # its born
+    unnamed_count: int
+    oldest_unnamed: Instant | None  # its born
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +51,9 @@ class LanesView:
     books: dict[str, Counts]
 
     @property
-    def waiting_count(self) -> int:
+    def unnamed_count(self) -> int:
         """How many messages are in a buffer and not yet named."""
-        return sum(view.waiting_count for view in self.lanes)
+        return sum(view.unnamed_count for view in self.lanes)
 
 
 @dataclass(slots=True)
@@ -68,8 +68,8 @@ class _Begun:
     entries_count: int
     named: bytearray = field(default_factory=bytearray)
     tallies: list[tuple[int, Tally]] = field(default_factory=list)
-    waiting: bytearray = field(default_factory=bytearray)
-    waiting_borns: "array[int]" = field(default_factory=lambda: array("q"))
+    buffered: bytearray = field(default_factory=bytearray)
+    buffered_borns: "array[int]" = field(default_factory=lambda: array("q"))
 
 
 async def look_at_lanes(
@@ -77,7 +77,7 @@ async def look_at_lanes(
 ) -> LanesView:
     """Return how all lanes stand, and the books that begin with the prefix (None: no books).
 
-    `group` (a key): only its messages are counted as waiting.  Raises `StoreUnavailable` and
+    `group` (a key): only its messages are counted as unnamed.  Raises `StoreUnavailable` and
     `EntryUnreadable`.
     """
     generations = {generation.number: generation for generation in await store.read_generations()}
@@ -86,7 +86,7 @@ async def look_at_lanes(
         for lane in await store.list_lanes()
     ]
     for lane in begun:
-        await _read_waiting(store, lane, group=group)
+        await _read_buffer(store, lane, group=group)
     cells = [] if book_prefix is None else await store.books(book_prefix)
     for lane in begun:
         await _read_newer_entries(store, lane)
@@ -94,7 +94,7 @@ async def look_at_lanes(
     return LanesView(lanes=[_view(lane) for lane in begun], books=books)
 
 
-async def waiting_rows(
+async def unnamed_rows(
     store: QueryStore, lane: LaneId, *, generation: Generation, from_at: Instant, limit: int
 ) -> list[BufferRow]:
     """Return up to `limit` rows with at >= from_at that are in the buffer and not yet named."""
@@ -155,13 +155,13 @@ async def _read_back(store: QueryStore, lane: LaneId, *, first_offset: Instant) 
     return read_back.result()
 
 
-async def _read_waiting(store: QueryStore, begun: _Begun, *, group: str | None) -> None:
+async def _read_buffer(store: QueryStore, begun: _Begun, *, group: str | None) -> None:
     from_at = begun.offset
-    while rows := await store.unprojected(begun.lane, from_at=from_at, limit=WAITING_PAGE_ROWS_MAX):
+    while rows := await store.unprojected(begun.lane, from_at=from_at, limit=UNNAMED_PAGE_ROWS_MAX):
         mine = rows if group is None else [row for row in rows if row[5] == group]
-        begun.waiting += b"".join([row[1] for row in mine])
-        begun.waiting_borns.extend([row[3] for row in mine])
-        if len(rows) < WAITING_PAGE_ROWS_MAX:
+        begun.buffered += b"".join([row[1] for row in mine])
+        begun.buffered_borns.extend([row[3] for row in mine])
+        if len(rows) < UNNAMED_PAGE_ROWS_MAX:
             break
         # Rows of one instant may lie on two pages; who is read twice is counted once.
         newest_at = rows[-1][0]
@@ -201,17 +201,17 @@ def _books(
 
 
 def _view(begun: _Begun) -> LaneView:
-    waiting, places = np.unique(id_column(begun.waiting), return_index=True)
-    is_unnamed = np.isin(waiting, id_column(begun.named), invert=True)
+    buffered, places = np.unique(id_column(begun.buffered), return_index=True)
+    is_unnamed = np.isin(buffered, id_column(begun.named), invert=True)
     unnamed = places[is_unnamed]
     return LaneView(
         lane=begun.lane,
         ownership=begun.ownership,
         offset=begun.offset,
         unretired_count=begun.entries_count,
-        waiting_count=len(unnamed),
-        oldest_waiting=(
-            Instant(int(np.array(begun.waiting_borns)[unnamed].min())) if len(unnamed) else None
+        unnamed_count=len(unnamed),
+        oldest_unnamed=(
+            Instant(int(np.array(begun.buffered_borns)[unnamed].min())) if len(unnamed) else None
         ),
     )
 

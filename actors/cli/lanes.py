@@ -27,7 +27,7 @@ class LaneReport(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int | None  # None: nobody owned it so far; negative: closed
     owner: str | None
     offset_at: str
-    waiting: int
+    lag: int
     entries_unretired: int
 
 
@@ -50,7 +50,7 @@ def lane_report(view: LaneView) -> LaneReport:
         epoch=None if ownership is None else ownership.epoch,
         owner=None if ownership is None else ownership.owner.hex(),
         offset_at=shown_instant(view.offset),
-        waiting=view.waiting_count,
+        lag=view.unnamed_count,
         entries_unretired=view.unretired_count,
     )
 
@@ -61,7 +61,7 @@ def show_lanes(report: LanesReport) -> None:
         write_line("No lanes: nothing was accepted so far.")
         return
     write_table(
-        ("node", "core", "channel", "band", "epoch", "owner", "offset", "waiting", "un-retired"),
+        ("node", "core", "channel", "band", "epoch", "owner", "offset", "lag", "un-retired"),
         [
             (
                 lane.node,
@@ -72,7 +72,7 @@ def show_lanes(report: LanesReport) -> None:
                 # The first digits are the platform's, the last ones tell its processes apart.
                 None if lane.owner is None else "…" + lane.owner[-_OWNER_DIGITS_SHOWN:],
                 lane.offset_at,
-                lane.waiting,
+                lane.lag,
                 lane.entries_unretired,
             )
             for lane in report.lanes
@@ -96,5 +96,5 @@ def register(app: typer.Typer) -> None:
 
     @app.command("lanes")
     def _command(data: DataOption = None, as_json: JsonOption = False) -> None:
-        """Show every lane: who owns it, how far it came, what waits in it."""
+        """Show every lane: who owns it, how far it came, its lag."""
         asyncio.run(_lanes(data, as_json=as_json))

@@ -11,7 +11,7 @@ import typer
 from actors.cli.open_queries import OpenQueries, open_queries
 from actors.cli.options import DataOption, JsonOption
 from actors.cli.output import shown_instant, write_json, write_line, write_table
-from actors.cli.waiting_messages import waiting_messages
+from actors.cli.unnamed_messages import unnamed_messages
 from pipeline.ingest.recipient_mask import mask_recipient
 from pipeline.lifecycle import STATE_AFTER, MessageState, state_of
 from pipeline.limits import MESSAGES_SHOWN, QUERY_PAGE_ROWS_MAX
@@ -78,7 +78,7 @@ async def _read(
     after: bytes | None,
 ) -> Page:
     if state is MessageState.ACCEPTED:
-        return await waiting_messages(store, limit=limit, after=after)
+        return await unnamed_messages(store, limit=limit, after=after)
     if state is not None and (group is None or state in _FEW):
         events = [event for event, end in STATE_AFTER.items() if end is state]
         return await store.messages_in_state(events, limit=limit, after=after)

@@ -1,4 +1,4 @@
-"""`shardpost status`: is it running, what became of the messages, what waits."""
+"""`shardpost status`: is it running, what became of the messages, what lags."""
 
 import asyncio
 import sys
@@ -30,7 +30,7 @@ _BEATS_MISSED_MAX: Final = 3
 _WATCH_S: Final = 1.0
 _CLEAR_SCREEN: Final = "\x1b[H\x1b[2J"
 
-# A book begins when a message is named; before, it waits.
+# A message enters the books when it is named; before, it is part of the lag.
 BOOKED_STATES: Final = tuple(state for state in MessageState if state != MessageState.ACCEPTED)
 
 
@@ -43,11 +43,11 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     dashboard_url: str | None
     accepted: int  # named by a journal, over all states
     states: dict[str, int]
-    waiting: int  # in a buffer, not yet named
-    oldest_waiting_at: str | None
-    oldest_waiting_ms: int | None
+    lag: int  # in a buffer, not yet named
+    oldest_in_lag_at: str | None
+    oldest_in_lag_ms: int | None
     lanes: int
-    lanes_behind: int  # in which anything waits
+    lanes_lagging: int
     owners_alive: int
 
 
@@ -64,7 +64,7 @@ async def read_status(queries: OpenQueries, *, now: Instant) -> StatusReport:
             since = earlier(now, (_BEATS_MISSED_MAX + 1) * heartbeat_ms)
             alive |= {owner for owner, at in heard.items() if at >= since}
     oldest = min(
-        (lane.oldest_waiting for lane in view.lanes if lane.oldest_waiting is not None),
+        (lane.oldest_unnamed for lane in view.lanes if lane.oldest_unnamed is not None),
         default=None,
     )
     return StatusReport(
@@ -74,11 +74,11 @@ async def read_status(queries: OpenQueries, *, now: Instant) -> StatusReport:
         dashboard_url=(platform.dashboard_url or None) if platform is not None else None,
         accepted=counts.total(),
         states={state.value: counts[state] for state in BOOKED_STATES},
-        waiting=view.waiting_count,
-        oldest_waiting_at=None if oldest is None else shown_instant(oldest),
-        oldest_waiting_ms=None if oldest is None else elapsed_ms(since=oldest, until=now),
+        lag=view.unnamed_count,
+        oldest_in_lag_at=None if oldest is None else shown_instant(oldest),
+        oldest_in_lag_ms=None if oldest is None else elapsed_ms(since=oldest, until=now),
         lanes=len(view.lanes),
-        lanes_behind=sum(lane.waiting_count > 0 for lane in view.lanes),
+        lanes_lagging=sum(lane.unnamed_count > 0 for lane in view.lanes),
         owners_alive=len(alive),
     )
 
@@ -88,16 +88,16 @@ def show_status(report: StatusReport) -> None:
     running = f"running, process {report.pid}" if report.is_running else "not running"
     if report.dashboard_url:
         running += f", dashboard {report.dashboard_url}"
-    waiting = f"{report.waiting:,}"
-    if report.oldest_waiting_ms is not None:
-        waiting += f", the oldest for {shown_span(report.oldest_waiting_ms * 1_000)}"
+    lag = f"{report.lag:,}"
+    if report.oldest_in_lag_ms is not None:
+        lag += f", the oldest for {shown_span(report.oldest_in_lag_ms * 1_000)}"
     write_fields(
         {
             "data": report.data,
             "platform": running,
             "owners alive": report.owners_alive,
-            "lanes": f"{report.lanes:,}, {report.lanes_behind:,} behind",
-            "waiting": waiting,
+            "lanes": f"{report.lanes:,}, {report.lanes_lagging:,} of them lag",
+            "lag": lag,
         }
     )
     write_line()
@@ -146,5 +146,5 @@ def register(app: typer.Typer) -> None:
         ] = False,
         as_json: JsonOption = False,
     ) -> None:
-        """Show whether the platform runs, the books of all messages, and what waits."""
+        """Show whether the platform runs, the books of all messages, and the lag."""
         asyncio.run(_status(data, is_watching=is_watching, as_json=as_json))

@@ -39,7 +39,7 @@ class CoreAccount:
     """How much was looked at, and what the journals named."""
 
     messages: int = 0
-    waiting: int = 0
+    without_event: int = 0
     rows: int = 0
     entries: int = 0
     too_old: int = 0  # past their time to live, and so not judged
@@ -155,7 +155,7 @@ class CoreAudit:
                 for group, born, verdict in zip(block.groups, block.borns, verdicts, strict=True)
                 if verdict is not None
             )
-            self._account.waiting += verdicts.count(None)
+            self._account.without_event += verdicts.count(None)
         books: dict[str, Counts] = {}
         for (group, day, event), count in counts.items():
             if event is not None:

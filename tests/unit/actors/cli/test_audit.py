@@ -108,7 +108,7 @@ def test_nothing_is_found_where_nothing_is_wrong(audit: Callable[..., Answer]) -
     assert {key: value for key, value in answer.json.items() if isinstance(value, int)} == {
         "is_running": False,
         "messages": COUNT,
-        "waiting": 0,
+        "without_event": 0,
         "rows": COUNT,
         "entries": 12,
         "books": 4,
@@ -188,7 +188,7 @@ def test_what_was_stored_and_never_submitted_is_nothing_to_find(
     asyncio.run(orphan())
     answer = shardpost("audit", "--data", tmp_path / "data", "--json")
     assert kinds(answer) == {}
-    assert (answer.json["messages"], answer.json["waiting"]) == (3, 3)
+    assert (answer.json["messages"], answer.json["without_event"]) == (3, 3)
 
 
 # --- what is wrong in the store -------------------------------------------------------------------

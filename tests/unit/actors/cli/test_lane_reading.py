@@ -66,7 +66,7 @@ def submitted_count(folder: FilledFolder) -> int:
     return len(folder.messages)
 
 
-async def test_every_message_is_named_or_waits_whatever_happens_meanwhile(tmp_path: Path) -> None:
+async def test_every_message_is_named_or_lags_whatever_happens_meanwhile(tmp_path: Path) -> None:
     chance = seeded_random()
     folder = FilledFolder(tmp_path / "data")
     store = LocalInspection(DataFolder.open(folder.path))
@@ -77,11 +77,11 @@ async def test_every_message_is_named_or_waits_whatever_happens_meanwhile(tmp_pa
                 await work_on(folder, chance)
             before = submitted_count(folder)
             view = await look_at_lanes(moving, book_prefix=group_book(GROUP), group=GROUP)
-            told = sum_of(view.books).total() + view.waiting_count
+            told = sum_of(view.books).total() + view.unnamed_count
             assert before <= told <= submitted_count(folder)
             assert all(n >= 0 for n in sum_of(view.books).values())
         view = await look_at_lanes(store, book_prefix=group_book(GROUP), group=GROUP)
-        assert sum_of(view.books).total() + view.waiting_count == submitted_count(folder)
+        assert sum_of(view.books).total() + view.unnamed_count == submitted_count(folder)
     finally:
         await store.close()
         await folder.close()
@@ -90,7 +90,7 @@ async def test_every_message_is_named_or_waits_whatever_happens_meanwhile(tmp_pa
 async def test_a_backlog_longer_than_a_page_is_counted_to_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lane_reading, "WAITING_PAGE_ROWS_MAX", 3)
+    monkeypatch.setattr(lane_reading, "UNNAMED_PAGE_ROWS_MAX", 3)
     monkeypatch.setattr(lane_reading, "JOURNAL_PAGE_ENTRIES_MAX", 2)
     folder = FilledFolder(tmp_path / "data")
     store: QueryStore = LocalInspection(DataFolder.open(folder.path))
@@ -99,13 +99,13 @@ async def test_a_backlog_longer_than_a_page_is_counted_to_its_end(
         for start in range(0, 10, 2):
             await folder.append(ids[start : start + 2], Event.CLAIM)
         view = await look_at_lanes(store, book_prefix=group_book(GROUP))
-        assert (sum_of(view.books).total(), view.waiting_count) == (10, 10)
+        assert (sum_of(view.books).total(), view.unnamed_count) == (10, 10)
     finally:
         await store.close()  # type: ignore[attr-defined]
         await folder.close()
 
 
-async def test_a_row_that_was_written_twice_waits_once(tmp_path: Path) -> None:
+async def test_a_row_that_was_written_twice_lags_once(tmp_path: Path) -> None:
     folder = FilledFolder(tmp_path / "data")
     store = LocalInspection(DataFolder.open(folder.path))
     try:
@@ -114,22 +114,22 @@ async def test_a_row_that_was_written_twice_waits_once(tmp_path: Path) -> None:
         row: Any = (id_, id_, message.born, 1, message.group)
         await (await folder.store()).write_buffer(message.lane, [row])
         view = await look_at_lanes(store, book_prefix=None)
-        assert view.waiting_count == 1
-        assert [lane.oldest_waiting for lane in view.lanes] == [message.born]
+        assert view.unnamed_count == 1
+        assert [lane.oldest_unnamed for lane in view.lanes] == [message.born]
         assert view.books == {}
     finally:
         await store.close()
         await folder.close()
 
 
-async def test_what_waits_of_other_groups_is_not_counted(tmp_path: Path) -> None:
+async def test_what_lags_of_other_groups_is_not_counted(tmp_path: Path) -> None:
     folder = FilledFolder(tmp_path / "data")
     store = LocalInspection(DataFolder.open(folder.path))
     try:
         await asyncio.gather(folder.accept(2, group="g"))
         await folder.accept(3, group="h")
         view = await look_at_lanes(store, book_prefix=None, group=GROUP)
-        assert view.waiting_count == 2
+        assert view.unnamed_count == 2
     finally:
         await store.close()
         await folder.close()

@@ -6,7 +6,7 @@ is (name of the lane, instant of the row).
 
 from typing import Final
 
-from actors.cli.lane_reading import waiting_rows
+from actors.cli.lane_reading import unnamed_rows
 from pipeline.instant import Instant
 from pipeline.message import MessageId
 from pipeline.ports import MessageSummary, QueryStore
@@ -14,7 +14,7 @@ from pipeline.ports import MessageSummary, QueryStore
 _AT_BYTES: Final = 8
 
 
-async def waiting_messages(
+async def unnamed_messages(
     store: QueryStore, *, limit: int, after: bytes | None
 ) -> tuple[list[MessageSummary], bytes | None]:
     """Return a page of them; one whose row was written twice may come twice."""
@@ -25,7 +25,7 @@ async def waiting_messages(
     for lane in sorted(await store.list_lanes(), key=str):
         if str(lane) < first_name:
             continue
-        rows = await waiting_rows(
+        rows = await unnamed_rows(
             store,
             lane,
             generation=generations[lane.generation],
