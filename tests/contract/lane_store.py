@@ -305,6 +305,7 @@ class LaneStoreContract:
                 limit=limit,
                 resume=resume,
             )
+            assert len(page.rows) <= limit
             read += page.rows
             if (resume := page.resume) is None:
                 break

@@ -13,6 +13,7 @@ from cluster.local.schema import connect
 from cluster.local.turnstile import Turnstile
 from cluster.local.writer import Transaction, Writer
 from pipeline.errors import StoreUnavailable, WriteUnknown
+from pipeline.limits import FILE_BUSY_MS_MAX
 from tests.support.fake_clock import NOW, FakeClock
 
 
@@ -420,6 +421,12 @@ async def test_a_short_log_is_moved_and_a_long_one_is_cut(
     monkeypatch.setattr(writer, "WAL_BYTES_MAX", 100_000)
     await file.checkpoint()
     assert file.wal_bytes() == 0
+
+    def patience_ms(transaction: Transaction) -> int:
+        patience: int = transaction.connection.execute("PRAGMA busy_timeout").fetchone()[0]
+        return patience
+
+    assert await file.write(patience_ms) == FILE_BUSY_MS_MAX, "short for readers only"
 
 
 async def test_a_checkpoint_stands_between_the_writes_that_wait_with_it(
