@@ -25,7 +25,7 @@ from pipeline.ingest.chunk import (
 from pipeline.ingest.doorbell import LaneRows, decode_doorbell
 from pipeline.lane_id import LaneId
 from pipeline.limits import CHUNK_MESSAGES_MAX, DOORBELL_BODY_BYTES_MAX, WRITE_TRIES_MAX
-from pipeline.message import BufferRow
+from pipeline.message import Body, BufferRow, MessageId
 from pipeline.ports import Beat
 from tests.contract.store_under_test import EVER, NEVER
 from tests.support.faulty_store import FaultyStore, StoreWorld
@@ -127,12 +127,12 @@ async def test_what_is_accepted_has_its_bodies_and_one_row_each(tmp_path: Path) 
         rows = await world.buffer_rows()
         ids = [row[1] for _, row in rows]
         assert len(ids) == len(set(ids)) == 100
-        bodies: dict[bytes, bytes] = {}
+        bodies: dict[MessageId, Body] = {}
         for core in world.stores.data.generation.cores:
             keys = [(row[2], row[1]) for lane, row in rows if core == Core(lane.node, lane.shard)]
             bodies |= await world.store.port.read_bodies(core, keys)
         assert sorted(bodies.values()) == sorted(chunk.bodies)
-        assert bodies[reply.first_id] == chunk.bodies[0]
+        assert bodies[MessageId(reply.first_id)] == chunk.bodies[0]
 
 
 @in_virtual_time
