@@ -74,7 +74,7 @@ def demo(
 async def _demo(
     settings: Settings, opened: InputFile, mapping: FieldMapping, *, group: str, as_json: bool
 ) -> dict[str, Any] | None:
-    console = Console(quiet=as_json)
+    console = Console(quiet=as_json, soft_wrap=True)
     console.print(f"Starting the platform on {settings.data} …", highlight=False)
     async with running_platform(settings) as platform:
         console.print(f"Ray dashboard: {platform.dashboard_url or 'off'}", highlight=False)
@@ -83,7 +83,9 @@ async def _demo(
         queries = LocalQueries.open(settings.data.absolute())
         try:
             work = asyncio.create_task(
-                _send_and_wait(opened, mapping, queries, group=group, console=console)
+                _send_and_wait(
+                    opened, mapping, queries, group=group, data=settings.data, console=console
+                )
             )
             asked = asyncio.create_task(stop_asked())
             await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
@@ -104,6 +106,7 @@ async def _send_and_wait(
     queries: LocalQueries,
     *,
     group: str,
+    data: Path,
     console: Console,
 ) -> dict[str, Any]:
     begun = time.perf_counter()
@@ -143,7 +146,7 @@ async def _send_and_wait(
     told["books"] = {state.value: n for state, n in sorted(books.counts.items()) if n}
     times = await read_delivery_times(queries, group_name)
     told |= {"p50_ms": times.p50_ms, "p99_ms": times.p99_ms}
-    _tell_end(console, told, times)
+    _tell_end(console, told, times, data=data)
     return told
 
 
@@ -152,7 +155,7 @@ def _line_of(books: GroupBooks, *, seconds: float) -> str:
     return f"{seconds:5.1f} s  {books.named_count:>9,} claimed  {done:>9,} with an outcome"
 
 
-def _tell_end(console: Console, told: dict[str, Any], times: DeliveryTimes) -> None:
+def _tell_end(console: Console, told: dict[str, Any], times: DeliveryTimes, *, data: Path) -> None:
     seconds = told["closed_after_seconds"]
     counts = ", ".join(f"{state} {n:,}" for state, n in told["books"].items())
     console.print(f"The books of group {told['group']} are closed: {counts}.", highlight=False)
@@ -168,4 +171,5 @@ def _tell_end(console: Console, told: dict[str, Any], times: DeliveryTimes) -> N
             highlight=False,
         )
     if told["first_id"]:
-        console.print(f"Follow one message: shardpost trace {told['first_id']}", highlight=False)
+        command = f"shardpost trace {told['first_id']} --data {data}"
+        console.print(f"Follow one message: {command}", highlight=False)

@@ -52,7 +52,7 @@ def show_preview(opened: InputFile, mapping: FieldMapping, *, as_json: bool) -> 
             )
         )
         return
-    console = Console()
+    console = Console(soft_wrap=True)
     console.print(opened.describe(), highlight=False, markup=False)
     console.print(mapping.describe(), highlight=False, markup=False)
     table = Table("channel", "recipient", "content", "group", box=None)

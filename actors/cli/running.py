@@ -66,7 +66,7 @@ def up(data: DataOption = None, as_json: JsonOption = False) -> None:
 
 
 async def _up(settings: Settings, *, as_json: bool) -> None:
-    console = Console()
+    console = Console(soft_wrap=True)
     async with running_platform(settings) as platform:
         told = {
             "data": str(settings.data.absolute()),
@@ -234,7 +234,7 @@ def send(
                     mapping,
                     batch_key=key_of_batch(batch_key, opened),
                     rejects=reject_file,
-                    console=Console(stderr=True, quiet=as_json),
+                    console=Console(stderr=True, quiet=as_json, soft_wrap=True),
                 )
             )
     finally:
@@ -244,7 +244,7 @@ def send(
     if as_json:
         print(json.dumps(told))  # noqa: T201
     else:
-        tell_summary(Console(), told)
+        tell_summary(Console(soft_wrap=True), told)
     if account.refused_count:
         raise typer.Exit(ExitCode.SOME_REFUSED)
 
