@@ -52,13 +52,12 @@ def test_every_query_has_an_example() -> None:
 
 @pytest.mark.parametrize("command", NOT_MADE_AGAIN)
 def test_what_a_machine_decides_is_shown_in_the_right_form(
-    shardpost: Shardpost, tmp_path: Path, command: str
+    shardpost: Shardpost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     asyncio.run(fill(tmp_path / "data"))
     [shown] = [output for asked, output in examples(TEXT) if asked == command]
-    answer = shardpost(
-        command.split()[1], *(["--data", tmp_path / "data"][: 2 * (command != NOT_MADE_AGAIN[0])])
-    )
+    monkeypatch.setenv("SHARDPOST_DATA", str(tmp_path / "data"))
+    answer = shardpost(command.split()[1])
     column = 0 if command.endswith("version") else 1
     answered = {line.split()[column] for line in answer.out.split("\n\n")[0].splitlines()}
     assert answered <= {line.split()[column] for line in shown.split("\n\n")[0].splitlines()}
