@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from cluster.local.store import LocalStore
-from pipeline.errors import ShardpostError, StoreUnavailable, WriteUnknown
+from pipeline.errors import StoreUnavailable, WriteUnknown
 from tests.contract.store_under_test import Store
 from tests.support.local_data import LocalData
 from tests.support.virtual_time import LoopClock, loop_now
@@ -17,7 +17,7 @@ from tests.support.virtual_time import LoopClock, loop_now
 @dataclass(slots=True)
 class _Fault:
     verb: str
-    error: type[ShardpostError]
+    error: type[Exception]
     is_applied: bool
     times: int
 
@@ -45,6 +45,10 @@ class FaultyStore:
     def lose(self, verb: str, *, is_applied: bool, times: int = 1) -> None:
         """Let nobody know what became of the next calls."""
         self._faults.append(_Fault(verb, WriteUnknown, is_applied, times))
+
+    def break_down(self, verb: str) -> None:
+        """Let every call fail in a way that no store may."""
+        self._faults.append(_Fault(verb, RuntimeError, False, -1))
 
     def pause(self, *verbs: str) -> None:
         """Let calls of these verbs, or all, wait at the door."""

@@ -1,0 +1,215 @@
+"""Owners of lanes on a real store: what they are given, and a provider that counts."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from actors.lane_runner import LaneRunner, LaneRunnerPorts
+from actors.scheduler import Scheduler, SchedulerConfig, SchedulerPorts
+from cluster.topology.generation import Core
+from pipeline.lane.takeover import OwnerWatch
+from pipeline.lane_id import LaneId
+from pipeline.lifecycle import Event, state_of
+from pipeline.limits import Windows
+from pipeline.message import BufferEntry, MessageId, MessageRow, PartitionKey
+from pipeline.outcome import HandOver, Outcomes, ProviderClass
+from pipeline.ports import Beat
+from tests.contract.store_under_test import make_body
+from tests.support.faulty_store import FaultyStore, StoreWorld
+from tests.support.virtual_time import loop_now, pass_time
+
+PLATFORM, OTHER_PLATFORM = b"today-", b"before"
+WINDOWS = Windows(claims_open_max=4)
+GROUP = "acme/spring"
+
+
+def owner_id(name: str, *, platform: bytes = PLATFORM) -> bytes:
+    return platform + name.encode().ljust(10, b"-")
+
+
+class CountingConnector:
+    """Takes everything, and keeps its own log."""
+
+    name = "counting"
+    provider_class = ProviderClass.NONE
+
+    def __init__(self, log: "Counter[MessageId]", *, takes_ms: int = 0) -> None:
+        self.log = log
+        self.takes_ms = takes_ms
+        self.error: Exception | None = None
+        self.hand_overs: list[HandOver] = []
+
+    async def submit(self, hand_over: HandOver) -> Outcomes:
+        self.hand_overs.append(hand_over)
+        self.log.update(hand_over.message_ids)
+        if self.takes_ms:
+            await asyncio.sleep(self.takes_ms / 1_000)
+        if self.error is not None:
+            raise self.error
+        return Outcomes.all_alike(Event.TAKE, len(hand_over.message_ids))
+
+
+class LaneActors:
+    """One lane (or more, of one core), its messages, and its owners."""
+
+    def __init__(self, stores: StoreWorld) -> None:
+        self.stores = stores
+        self.clock = stores.clock
+        self.generation = stores.data.generation
+        self.core: Core = self.generation.cores[0]
+        self.lane = self.lane_of("bulk-1")
+        self.log: Counter[MessageId] = Counter()
+        self.accepted: list[MessageId] = []
+        self.closed: list[str] = []
+        self.opened: list[str] = []
+        self.admin: FaultyStore
+        self._tasks: list[asyncio.Task[None]] = []
+        self._schedulers: list[Scheduler] = []
+        self._seed = 0
+
+    @classmethod
+    @asynccontextmanager
+    async def on(cls, folder: Path) -> AsyncIterator["LaneActors"]:
+        async with StoreWorld(folder / "data") as stores:
+            made = cls(stores)
+            made.admin = await stores.open()
+            try:
+                yield made
+            finally:
+                await made._end()
+
+    async def _end(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for scheduler in self._schedulers:
+            for task in (*scheduler._loops, *scheduler._tasks.values()):
+                task.cancel()
+                with suppress(asyncio.CancelledError, Exception):
+                    await task
+
+    def lane_of(self, band: str, *, channel: str = "sms") -> LaneId:
+        return LaneId(self.generation.number, self.core.node, self.core.shard, channel, band)
+
+    # --- messages -----------------------------------------------------------------------------
+
+    async def accept(self, count: int, *, lane: LaneId | None = None) -> list[MessageId]:
+        """Do as an ingester does, without the doorbell."""
+        lane = lane or self.lane
+        ids = [
+            MessageId(self.generation.forged_key(self.core, self._seed + n)) for n in range(count)
+        ]
+        self._seed += count
+        now = self.clock.now()
+        bodies: list[MessageRow] = [
+            (id_, PartitionKey(id_), now, GROUP, make_body(id_.hex())) for id_ in ids
+        ]
+        rows: list[BufferEntry] = [(id_, PartitionKey(id_), now, 1, GROUP) for id_ in ids]
+        await self.admin.port.write_messages(self.core, bodies)
+        await self.admin.port.announce_lane(lane)
+        await self.admin.port.write_buffer(lane, rows)
+        self.accepted += ids
+        return ids
+
+    async def states(self) -> Counter[str]:
+        """Return how many of the accepted messages are in which state, by the timeline."""
+        keys = [(PartitionKey(id_), id_) for id_ in self.accepted]
+        folds = await self.admin.port.read_folds(self.core, keys)
+        return Counter(state_of(folds.get(id_)).value for id_ in self.accepted)
+
+    async def epoch(self, lane: LaneId | None = None) -> int | None:
+        ownership = await self.admin.port.read_ownership(lane or self.lane, 0)
+        return None if ownership is None else ownership.epoch
+
+    # --- owners -------------------------------------------------------------------------------
+
+    async def beat(self, owner: bytes, value: int) -> None:
+        await self.admin.port.beat(self.core, Beat(owner, "somebody", value))
+
+    def keep_beating(self, owner: bytes) -> asyncio.Task[None]:
+        """Let somebody live until the task is cancelled."""
+
+        async def live() -> None:
+            while True:
+                await self.beat(owner, self.clock.now())
+                await pass_time(WINDOWS.heartbeat_ms)
+
+        task = loop_now().create_task(live())
+        self._tasks.append(task)
+        return task
+
+    def runner(
+        self,
+        store: FaultyStore,
+        *,
+        name: str = "me",
+        platform: bytes = PLATFORM,
+        connector: CountingConnector | None = None,
+        windows: Windows = WINDOWS,
+    ) -> LaneRunner:
+        return LaneRunner(
+            self.lane,
+            windows=windows,
+            me=owner_id(name),
+            platform=platform,
+            ports=LaneRunnerPorts(
+                store=store.port,
+                connector=connector or CountingConnector(self.log),
+                clock=self.clock,
+                watch=OwnerWatch(steal_after_ms=windows.steal_after_ms),
+                generation=self.generation,
+            ),
+        )
+
+    def begin(self, runner: LaneRunner) -> asyncio.Task[None]:
+        task = loop_now().create_task(runner.run())
+        self._tasks.append(task)
+        return task
+
+    def scheduler(
+        self,
+        store: FaultyStore,
+        *,
+        name: str = "me",
+        connector: CountingConnector | None = None,
+        channels: Sequence[str] = ("sms",),
+    ) -> Scheduler:
+        async def close() -> None:
+            self.closed.append(name)
+
+        async def open_ports() -> SchedulerPorts:
+            self.opened.append(name)
+            made = connector or CountingConnector(self.log)
+            return SchedulerPorts(
+                store=store.port,
+                generations=[self.generation],
+                connectors=dict.fromkeys(channels, made),
+                clock=self.clock,
+                close=close,
+            )
+
+        scheduler = Scheduler(
+            SchedulerConfig(
+                core=self.core,
+                actor_name=f"scheduler|{name}",
+                owner=owner_id(name),
+                platform_id=PLATFORM,
+                windows=WINDOWS,
+            ),
+            open_ports,
+        )
+        self._schedulers.append(scheduler)
+        return scheduler
+
+
+__all__ = [
+    "GROUP",
+    "OTHER_PLATFORM",
+    "PLATFORM",
+    "WINDOWS",
+    "CountingConnector",
+    "LaneActors",
+    "owner_id",
+]
