@@ -1,10 +1,11 @@
 """How long messages took, from the timelines of a sample."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from pipeline.lifecycle import Event, event_of
+from pipeline.message import MessageId
 from pipeline.ports import QueryStore
 
 _SAMPLE_MESSAGES: Final = 500
@@ -19,12 +20,16 @@ class DeliveryTimes:
     p99_ms: float
 
 
-async def read_delivery_times(store: QueryStore, group: str) -> DeliveryTimes:
-    """Return the times from accepted to sent of some messages of a group key."""
-    summaries, _ = await store.messages_in_group(group, limit=_SAMPLE_MESSAGES, after=None)
+def evenly_spaced(count: int) -> range:
+    """Return the indexes of a sample of `count` messages."""
+    return range(0, count, max(1, count // _SAMPLE_MESSAGES))
+
+
+async def read_delivery_times(store: QueryStore, ids: Iterable[MessageId]) -> DeliveryTimes:
+    """Return the times from accepted to sent of those of the messages that were sent."""
     times = []
-    for summary in summaries:
-        trace = await store.trace(summary.id)
+    for message_id in ids:
+        trace = await store.trace(message_id)
         if trace is None:
             continue
         times += [

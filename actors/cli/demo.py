@@ -12,7 +12,7 @@ from rich.console import Console
 
 from actors.cli.books_wait import GroupBooks, wait_until_closed
 from actors.cli.chunks import batch_key_of
-from actors.cli.delivery_times import DeliveryTimes, read_delivery_times
+from actors.cli.delivery_times import DeliveryTimes, evenly_spaced, read_delivery_times
 from actors.cli.exit_codes import ExitCode
 from actors.cli.input_file import InputFile, open_input
 from actors.cli.mapping import FieldMapping, FieldOptions, resolve_mapping
@@ -30,6 +30,7 @@ from actors.cli.running import (
 )
 from cluster.local.queries import LocalQueries
 from cluster.runtime.settings import Settings, load_settings
+from pipeline.ingest.ids import batch_ids
 from pipeline.message import group_key
 
 SAMPLE: Final = Path(__file__).with_name("sample.csv")
@@ -113,6 +114,7 @@ async def _send_and_wait(
     group_name = group_key(mapping.tenant, group)
     said = begun
     accepted_count: int | None = None
+    batch_key = key_of_batch(None, opened)
 
     def on_look(books: GroupBooks) -> None:
         nonlocal said
@@ -131,7 +133,7 @@ async def _send_and_wait(
             account, seconds = await send_opened(
                 opened,
                 mapping,
-                batch_key=key_of_batch(None, opened),
+                batch_key=batch_key,
                 rejects=reject_file,
                 console=Console(quiet=True),
             )
@@ -144,7 +146,12 @@ async def _send_and_wait(
     told["closed_after_seconds"] = round(time.perf_counter() - begun, 3)
     told["group"] = group
     told["books"] = {state.value: n for state, n in sorted(books.counts.items()) if n}
-    times = await read_delivery_times(queries, group_name)
+    sample = batch_ids(
+        tenant=mapping.tenant,
+        batch_key=batch_key,
+        indexes=evenly_spaced(account.records_count),
+    )
+    times = await read_delivery_times(queries, sample)
     told |= {"p50_ms": times.p50_ms, "p99_ms": times.p99_ms}
     _tell_end(console, told, times, data=data)
     return told
