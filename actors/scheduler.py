@@ -66,12 +66,19 @@ class Scheduler:
         self._is_draining = False
 
     async def start(self) -> None:
-        """Open the ports, take the lanes, begin to beat.  A second start does nothing."""
+        """Open the ports, take the lanes, begin to beat.
+
+        A second start does nothing, nor does one after the end.  One that failed may be repeated.
+        """
         async with self._lifecycle:
-            if self._ports is None:
+            if self._ports is None and not self._is_draining:
                 ports = await self._open_ports()
+                try:
+                    await self._beat(ports, ports.clock.now())
+                except BaseException:
+                    await ports.close()
+                    raise
                 self._ports = ports
-                await self._beat(ports, ports.clock.now())
                 create = asyncio.get_running_loop().create_task
                 self._loops = [
                     create(self._beat_for_ever(ports)),
@@ -99,13 +106,14 @@ class Scheduler:
     async def drain(self) -> None:
         """Finish what is claimed, journal and project it, release every lane."""
         async with self._lifecycle:
+            self._is_draining = True
             ports = self._ports
             if ports is None:
                 return
-            self._is_draining = True
             for runner in self._runners.values():
                 runner.drain()
-            await asyncio.gather(*self._tasks.values())
+            # A lane that failed does not keep the others from ending well.
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
             for loop in self._loops:
                 loop.cancel()
             await asyncio.gather(*self._loops, return_exceptions=True)
@@ -190,9 +198,11 @@ class Scheduler:
 
     def _on_lane_ended(self, task: asyncio.Task[None]) -> None:
         name = task.get_name()
-        if task.cancelled() or task.exception() is not None:
+        if task.cancelled():
+            return
+        if (error := task.exception()) is not None:
             # The registry's next question meets it (`check_health`) and replaces this process.
-            log.error("lane_failed", lane=name, error=str(task.exception()))
+            log.error("lane_failed", lane=name, error=str(error))
         elif not self._is_draining:
             # Fenced: another owner has it.  It may come back to us, as any lane may.
             self._runners.pop(name, None)
