@@ -1,0 +1,436 @@
+"""A scheduler owns the lanes of one core, and says that it lives: a real store, virtual time."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import StoreUnavailable
+from pipeline.ingest.doorbell import LaneRows, encode_doorbell
+from pipeline.lane.takeover import GONE
+from pipeline.lane_id import LaneId
+from pipeline.message import PartitionKey
+from tests.support.faulty_store import FaultyStore
+from tests.support.lane_actors import GROUP, WINDOWS, CountingConnector, LaneActors, owner_id
+from tests.support.virtual_time import in_virtual_time, loop_now, pass_time
+
+A_SECOND = 1_000
+D_MS = WINDOWS.steal_after_ms
+F = WINDOWS.claims_open_max
+
+
+async def beats(world: LaneActors) -> dict[bytes, int]:
+    return {beat.owner: beat.value for beat in await world.admin.port.read_owners(world.core)}
+
+
+async def doorbell(world: LaneActors, count: int, *, lane: LaneId | None = None) -> bytes:
+    lane = lane or world.lane
+    ids = await world.accept(count, lane=lane)
+    keys = [(PartitionKey(id_), id_) for id_ in ids]
+    bodies = await world.admin.port.read_bodies(world.core, keys)
+    return encode_doorbell(
+        [
+            LaneRows(
+                str(lane),
+                list(ids),
+                None,
+                [world.clock.now()] * count,
+                [GROUP] * count,
+                [bodies[id_] for id_ in ids],
+            )
+        ]
+    )
+
+
+# --- lanes ----------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_it_takes_every_lane_of_its_core(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        lanes = [world.lane_of(f"bulk-{n}") for n in range(3)]
+        for lane in lanes:
+            await world.accept(2, lane=lane)
+        scheduler = world.scheduler(await world.stores.open())
+        await scheduler.start()
+        await pass_time(3 * A_SECOND)
+        assert await world.states() == {"sent": 6}
+        reports = await scheduler.check_health()
+        assert sorted(report["lane"] for report in reports) == sorted(map(str, lanes))
+        assert all(report["is_owned"] for report in reports)
+
+
+@in_virtual_time
+async def test_a_lane_that_appears_later_is_found_at_an_idle_read(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        await world.scheduler(await world.stores.open()).start()
+        await pass_time(5 * A_SECOND)
+        await world.accept(1)
+        await pass_time(WINDOWS.idle_read_ms + 100)
+        assert await world.states() == {"sent": 1}
+
+
+@in_virtual_time
+async def test_a_doorbell_of_a_lane_that_it_does_not_know_makes_it_take_it(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        scheduler = world.scheduler(await world.stores.open())
+        await scheduler.start()
+        await pass_time(100)
+        await scheduler.ring(await doorbell(world, 2))
+        await pass_time(100)
+        assert await world.epoch() == 1
+        assert await world.states() == {"sent": 2}
+
+
+@in_virtual_time
+async def test_a_doorbell_is_worked_on_at_once(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        await world.accept(1)
+        scheduler = world.scheduler(await world.stores.open())
+        await scheduler.start()
+        await pass_time(3 * A_SECOND)
+        began = loop_now().time()
+        assert await scheduler.ring(await doorbell(world, 2)) == []
+        await pass_time(1)
+        assert loop_now().time() - began < 0.01
+        assert sum(world.log.values()) == 3
+
+
+@in_virtual_time
+async def test_it_says_which_lanes_lag(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        slow = CountingConnector(world.log, takes_ms=10 * A_SECOND)
+        scheduler = world.scheduler(await world.stores.open(), connector=slow)
+        await scheduler.start()
+        await world.accept(8 * F)
+        await pass_time(5 * A_SECOND)
+        assert await scheduler.ring(await doorbell(world, 1)) == [str(world.lane)]
+
+
+@in_virtual_time
+async def test_messages_of_a_channel_without_a_connector_wait(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        letters = world.lane_of("bulk-1", channel="email")
+        await world.accept(1, lane=letters)
+        scheduler = world.scheduler(await world.stores.open())
+        await scheduler.start()
+        assert await scheduler.ring(await doorbell(world, 1, lane=letters)) == []
+        await pass_time(3 * A_SECOND)
+        assert await scheduler.check_health() == []
+        assert await world.epoch(letters) is None
+
+
+@in_virtual_time
+async def test_before_its_start_and_after_its_end_a_doorbell_is_dropped(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        scheduler = world.scheduler(await world.stores.open())
+        assert await scheduler.ring(await doorbell(world, 1)) == []
+        await scheduler.start()
+        await scheduler.drain()
+        assert await scheduler.ring(await doorbell(world, 1)) == []
+        assert not world.log
+
+
+# --- heartbeats -----------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_it_beats_every_second_with_another_value(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        await world.scheduler(await world.stores.open()).start()
+        seen = []
+        for _ in range(5):
+            seen.append((await beats(world))[owner_id("me")])
+            await pass_time(WINDOWS.heartbeat_ms + 1)
+        assert len(set(seen)) == 5
+        assert GONE not in seen
+
+
+@in_virtual_time
+async def test_a_beat_that_fails_is_not_the_last(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        store = await world.stores.open()
+        scheduler = world.scheduler(store)
+        await scheduler.start()
+        store.fail_before("beat", times=2)
+        store.lose("beat", is_applied=False, times=2)
+        await pass_time(5 * A_SECOND)
+        before = (await beats(world))[owner_id("me")]
+        await pass_time(2 * A_SECOND)
+        assert (await beats(world))[owner_id("me")] > before
+        await scheduler.check_health()
+
+
+@pytest.mark.parametrize("verb", ["read_lanes", "sweep"])
+@in_virtual_time
+async def test_its_other_loops_outlive_a_store_that_is_away(tmp_path: Path, verb: str) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        store = await world.stores.open()
+        store.fail_before(verb, times=3)
+        scheduler = world.scheduler(store)
+        await scheduler.start()
+        await pass_time(30 * A_SECOND)
+        assert store.count(verb) > 4
+        await world.accept(1)
+        await pass_time(3 * A_SECOND)
+        assert await world.states() == {"sent": 1}
+        await scheduler.check_health()
+
+
+# --- its life -------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_starting_twice_is_starting_once(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        store = await world.stores.open()
+        scheduler = world.scheduler(store)
+        await asyncio.gather(scheduler.start(), scheduler.start(), scheduler.check_health())
+        await scheduler.start()
+        assert world.opened == ["me"]
+        store.calls.clear()
+        await pass_time(10 * A_SECOND + 1)
+        assert store.count("beat") == 10
+
+
+@in_virtual_time
+async def test_a_start_that_failed_is_told_closes_what_it_opened_and_may_be_repeated(
+    tmp_path: Path,
+) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        store = await world.stores.open()
+        store.fail_before("beat")
+        scheduler = world.scheduler(store)
+        with pytest.raises(StoreUnavailable):
+            await scheduler.check_health()
+        assert world.closed == ["me"]
+        await world.accept(1)
+        assert await scheduler.check_health() == []
+        await pass_time(3 * A_SECOND)
+        assert await world.states() == {"sent": 1}
+
+
+@in_virtual_time
+async def test_an_end_before_the_start_is_the_end(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        await world.accept(1)
+        scheduler = world.scheduler(await world.stores.open())
+        await scheduler.drain()
+        await scheduler.start()
+        assert await scheduler.check_health() == []
+        await pass_time(3 * A_SECOND)
+        assert world.opened == []
+        assert not world.log
+
+
+@in_virtual_time
+async def test_its_end_releases_the_lanes_so_that_another_takes_them_at_once(
+    tmp_path: Path,
+) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        first = world.scheduler(await world.stores.open(), name="first")
+        await world.accept(10)
+        await first.start()
+        await pass_time(3 * A_SECOND)
+        second = world.scheduler(await world.stores.open(), name="second")
+        await second.start()
+        await pass_time(3 * D_MS)
+        assert await world.epoch() == 1
+        await first.drain()
+        assert world.closed == ["first"]
+        assert (await beats(world))[owner_id("first")] == GONE
+        await world.accept(5)
+        await pass_time(A_SECOND)
+        assert await world.epoch() == 2
+        assert set(world.log.values()) == {1}
+        assert await world.states() == {"sent": 15}
+
+
+@in_virtual_time
+async def test_it_says_that_it_goes_only_when_everything_is_finished(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        await world.accept(3 * F)
+        slow = CountingConnector(world.log, takes_ms=2 * A_SECOND)
+        scheduler = world.scheduler(await world.stores.open(), connector=slow)
+        await scheduler.start()
+        await pass_time(100)
+        ending = loop_now().create_task(scheduler.drain())
+        await pass_time(A_SECOND)
+        assert not ending.done()
+        assert (await beats(world))[owner_id("me")] != GONE
+        await ending
+        assert (await beats(world))[owner_id("me")] == GONE
+        assert await world.states() == {"sent": F, "accepted": 2 * F}
+
+
+@in_virtual_time
+async def test_while_it_ends_it_takes_no_new_lanes_and_still_beats(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        await world.accept(1)
+        slow = CountingConnector(world.log, takes_ms=5 * A_SECOND)
+        scheduler = world.scheduler(await world.stores.open(), connector=slow)
+        await scheduler.start()
+        await pass_time(100)
+        ending = loop_now().create_task(scheduler.drain())
+        late = world.lane_of("bulk-2")
+        await world.accept(1, lane=late)
+        await pass_time(A_SECOND)
+        before = (await beats(world))[owner_id("me")]
+        await pass_time(2 * A_SECOND)
+        assert (await beats(world))[owner_id("me")] > before
+        await ending
+        assert await world.epoch(late) is None
+        assert await world.states() == {"sent": 1, "accepted": 1}
+
+
+@in_virtual_time
+async def test_ending_twice_is_ending_once_and_nothing_begins_again(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        scheduler = world.scheduler(await world.stores.open())
+        await scheduler.start()
+        await asyncio.gather(scheduler.drain(), scheduler.drain(), scheduler.check_health())
+        await scheduler.start()
+        await pass_time(3 * A_SECOND)
+        assert (world.opened, world.closed) == (["me"], ["me"])
+        assert (await beats(world))[owner_id("me")] == GONE
+
+
+@in_virtual_time
+async def test_a_lane_that_failed_does_not_keep_the_others_from_ending_well(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        other = world.lane_of("bulk-2")
+        store = await world.stores.open()
+        slow = CountingConnector(world.log, takes_ms=2 * A_SECOND)
+        scheduler = world.scheduler(store, connector=slow)
+        await scheduler.start()
+        await world.accept(2)
+        await pass_time(1_500)
+        await world.accept(1, lane=other)
+        store.break_down("read_bodies")
+        await pass_time(A_SECOND)
+        with pytest.raises(RuntimeError, match="read_bodies"):
+            await scheduler.check_health()
+        await scheduler.drain()
+        assert (await beats(world))[owner_id("me")] == GONE
+        assert world.closed == ["me"]
+        assert await world.states() == {"sent": 2, "accepted": 1}
+
+
+# --- health ---------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_health_tells_what_ended_a_lane(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        store = await world.stores.open()
+        store.break_down("read_journal")
+        scheduler = world.scheduler(store)
+        await scheduler.start()
+        await world.accept(1)
+        await pass_time(2 * A_SECOND)
+        for _ in range(2):
+            with pytest.raises(RuntimeError, match="read_journal"):
+                await scheduler.check_health()
+
+
+@pytest.mark.parametrize("verb", ["beat", "read_lanes", "sweep"])
+@in_virtual_time
+async def test_health_tells_what_ended_a_loop(tmp_path: Path, verb: str) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        store = await world.stores.open()
+        scheduler = world.scheduler(store)
+        await scheduler.start()
+        store.break_down(verb)
+        await pass_time(10 * A_SECOND)
+        with pytest.raises(RuntimeError, match=verb):
+            await scheduler.check_health()
+
+
+# --- two at once ----------------------------------------------------------------------------------
+
+
+async def stall(store: FaultyStore, duration_ms: int) -> None:
+    """Let a process stand still: whatever it asks the store for waits."""
+    store.pause()
+    await pass_time(duration_ms)
+
+
+@in_virtual_time
+async def test_a_scheduler_that_stood_still_sends_nothing_that_its_successor_sends(
+    tmp_path: Path,
+) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        paused, store = await world.stores.open(), await world.stores.open()
+        first = world.scheduler(
+            paused, name="first", connector=CountingConnector(world.log, takes_ms=30)
+        )
+        second = world.scheduler(store, name="second")
+        await first.start()
+        await world.accept(20 * F)
+        await pass_time(WINDOWS.idle_read_ms + 120)
+        assert 0 < len(world.log) < 20 * F
+        await second.start()
+        await stall(paused, D_MS + 2 * A_SECOND)
+        assert await world.epoch() == 2
+        paused.resume()
+        await pass_time(D_MS)
+        assert set(world.log.values()) == {1}
+        states = await world.states()
+        assert states["sent"] + states["uncertain"] == 20 * F
+        assert states["uncertain"] <= F
+        assert len(world.log) >= states["sent"]
+        await first.check_health()
+        await second.check_health()
+
+
+@in_virtual_time
+async def test_whoever_was_deposed_waits_for_the_lane_like_anybody(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        paused, store = await world.stores.open(), await world.stores.open()
+        first, second = (
+            world.scheduler(paused, name="first"),
+            world.scheduler(store, name="second"),
+        )
+        await world.accept(1)
+        await first.start()
+        await pass_time(A_SECOND)
+        await second.start()
+        await stall(paused, D_MS + A_SECOND)
+        paused.resume()
+        await world.accept(3)
+        await pass_time(D_MS)
+        assert await world.epoch() == 2
+        await second.drain()
+        await pass_time(2 * A_SECOND)
+        assert await world.epoch() == 3
+        await world.accept(3)
+        await pass_time(2 * A_SECOND)
+        assert set(world.log.values()) == {1}
+        assert await world.states() == {"sent": 7}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@in_virtual_time
+async def test_two_that_stand_still_by_turns_send_nothing_twice_and_lose_nothing(
+    tmp_path: Path, seed: int
+) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        stores = [await world.stores.open() for _ in range(2)]
+        for number, store in enumerate(stores):
+            connector = CountingConnector(world.log, takes_ms=5 + 40 * (seed % 2))
+            scheduler = world.scheduler(store, name=f"s{number}", connector=connector)
+            await scheduler.start()
+        takeovers = 0
+        for turn in range(4):
+            await world.accept(5 * F)
+            await pass_time(200 + 150 * seed)
+            before = await world.epoch() or 0
+            await stall(stores[(turn + seed) % 2], D_MS + 2 * A_SECOND)
+            stores[(turn + seed) % 2].resume()
+            takeovers += (await world.epoch() or 0) - max(before, 1)
+        await pass_time(2 * D_MS)
+        assert set(world.log.values()) == {1}
+        states = await world.states()
+        assert states["sent"] + states["uncertain"] == 20 * F
+        assert states["uncertain"] <= F * takeovers
+        assert takeovers >= 1
