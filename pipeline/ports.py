@@ -80,7 +80,10 @@ class IngestStore(Protocol):
         ...
 
     async def write_messages(self, core: Core, rows: Sequence[MessageRow]) -> None:
-        """Store bodies.  A plain write: an id that is there already keeps its first row."""
+        """Store bodies.  A plain write: an id that is there already keeps its first row.
+
+        A repeat of the same rows changes nothing.
+        """
         ...
 
     async def announce_lane(self, lane: LaneId) -> None:
@@ -128,8 +131,10 @@ class LaneStore(Protocol):
     ) -> bool:
         """Write the entry if the segment's epoch is this one; return whether it was.
 
-        A repeat with the same bytes returns the same and changes nothing.  A segment that is
-        missing refuses: only a presence fences, never an absence.
+        A repeat with the same bytes returns the same and changes nothing, unless the epoch is over
+        since: then False, and the entry stays for the successor to judge.  Other bytes under a seq
+        that is taken are refused (False) and never replace it.  A segment that is missing refuses:
+        only a presence fences, never an absence.
         """
         ...
 
@@ -269,7 +274,10 @@ class QueryStore(Protocol):
         ...
 
     async def trace(self, message_id: MessageId) -> MessageTrace | None:
-        """Return all that is known of a message, None if no such id was accepted."""
+        """Return all that is known of a message, None if no such id was accepted.
+
+        A message whose body is past its time to live is not known any more.
+        """
         ...
 
     async def messages_in_state(
