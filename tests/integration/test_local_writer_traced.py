@@ -44,10 +44,10 @@ def trace(strace: str, folder: Path, *, synchronous: str) -> list[str]:
             "-m",
             "tests.support.acknowledging_writer",
             str(folder),
-            str(seeded_random().getrandbits(32)),
             f"--rows={ROWS_MAX}",
             f"--synchronous={synchronous}",
         ],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=Path(__file__).parents[2],
@@ -55,7 +55,10 @@ def trace(strace: str, folder: Path, *, synchronous: str) -> list[str]:
     )
     assert writer.stdout is not None
     assert writer.stderr is not None
+    assert writer.stdin is not None
     try:
+        writer.stdin.write(b"%d\n" % seeded_random().getrandbits(32))
+        writer.stdin.flush()
         for _ in range(ACKNOWLEDGEMENTS_MIN):
             assert writer.stdout.readline(), writer.stderr.read().decode()
     finally:
@@ -102,9 +105,9 @@ OTHER_PAGE = f'1 pwrite64(7</d/n1-0.db-wal>, "{hexed(b"nothing")}", 4096, 56) = 
 SYNC = "1 fdatasync(7</d/n1-0.db-wal>) = 0"
 OTHER_SYNC = "1 fdatasync(8</d/n1-1.db-wal>) = 0"
 SYNC_BEGUN = "1 fdatasync(7</d/n1-0.db-wal> <unfinished ...>"
-SYNC_ENDED = "1 <... fdatasync resumed>) = 0"
+SYNC_ENDED = "1    <... fdatasync resumed>) = 0"
 SYNC_FAILED = "1 fdatasync(7</d/n1-0.db-wal>) = -1 EIO (Input/output error)"
-ACKNOWLEDGED = f'2 write(1<pipe:[1]>, "{hexed(f"buffer lane {ID}".encode())}", 44) = 44'
+ACKNOWLEDGED = f'2    write(1<pipe:[1]>, "{hexed(f"buffer lane {ID}".encode())}", 44) = 44'
 FRAME, COMMIT = [header(commit=False), PAGE], [header(commit=True), PAGE]
 LAST_FRAME = [header(commit=True), OTHER_PAGE]
 

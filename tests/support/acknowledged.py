@@ -17,6 +17,10 @@ EPOCH = 1
 STEP = step_of(attempt=1, try_no=1, event=Event.TAKE)
 
 
+# What is said besides acknowledgements.
+BEGAN, ENDED = "began", "ended"
+
+
 class Acknowledgement(NamedTuple):
     verb: str
     lane: LaneId

@@ -1,10 +1,13 @@
 """A process that writes through the store, and says on its standard output what was acknowledged.
 
-    python -m tests.support.acknowledging_writer FOLDER SEED [--synchronous MODE] [--rows N]
+    python -m tests.support.acknowledging_writer FOLDER [--synchronous MODE] [--rows N]
 
 Each line is one acknowledgement: a verb and the ids that it wrote, in hexadecimal; no id is ever
 written by two calls.  The store is swept meanwhile, and its log moved early, so that the process
 can die in there as well.  It goes on until it is killed.
+
+For each seed on its standard input a writer is started, one after the other, as a process of its
+own that needs not load everything again: `began PID`, its acknowledgements, `ended`.
 """
 
 import argparse
@@ -12,6 +15,7 @@ import asyncio
 import itertools
 import os
 import random
+import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from unittest.mock import patch
@@ -23,7 +27,7 @@ from pipeline.lane_id import LaneId
 from pipeline.limits import Windows
 from pipeline.message import Body, MessageId, PartitionKey
 from pipeline.ports import IdempotencyRow
-from tests.support.acknowledged import EPOCH, OWNER, STEP, lane_on
+from tests.support.acknowledged import BEGAN, ENDED, EPOCH, OWNER, STEP, lane_on
 
 WRITERS_PER_CORE = 4
 WAL_CHECKPOINT_BYTES = 64 * 1024
@@ -102,13 +106,21 @@ async def write(folder: Path, *, chance: random.Random, rows_max: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("seed", type=int)
     parser.add_argument("--rows", type=int, default=40)
     parser.add_argument("--synchronous", choices=("FULL", "NORMAL", "OFF"), default="FULL")
     options = parser.parse_args()
     patch("cluster.local.schema.SYNCHRONOUS", options.synchronous).start()
     patch("cluster.local.sweep.WAL_CHECKPOINT_BYTES_MIN", WAL_CHECKPOINT_BYTES).start()
-    asyncio.run(write(options.folder, chance=random.Random(options.seed), rows_max=options.rows))
+    for seed in sys.stdin:
+        # Nothing runs here yet but this thread, so a fork is a whole process.
+        writer = os.fork()
+        if writer == 0:
+            os.close(0)
+            chance = random.Random(int(seed))
+            asyncio.run(write(options.folder, chance=chance, rows_max=options.rows))
+        os.write(1, f"{BEGAN} {writer}\n".encode())
+        os.waitpid(writer, 0)
+        os.write(1, f"{ENDED}\n".encode())
 
 
 if __name__ == "__main__":

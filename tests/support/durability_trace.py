@@ -22,8 +22,8 @@ _FRAME_HEADER_BYTES: Final = 24
 _LOG_SUFFIX: Final = "-wal"
 _STDOUT: Final = 1
 
-_BEGUN: Final = re.compile(r"(?P<pid>\d+) (?P<name>\w+)\((?P<rest>.*)")
-_RESUMED: Final = re.compile(r"(?P<pid>\d+) <\.\.\. \w+ resumed>(?P<rest>.*)")
+_BEGUN: Final = re.compile(r"(?P<pid>\d+) +(?P<name>\w+)\((?P<rest>.*)")
+_RESUMED: Final = re.compile(r"(?P<pid>\d+) +<\.\.\. \w+ resumed>(?P<rest>.*)")
 _TARGET: Final = re.compile(r"(?P<descriptor>\d+)<(?P<path>[^>]*)>")
 _BYTES: Final = re.compile(r'"(?P<hex>(?:\\x[0-9a-f]{2})*)"')
 
@@ -71,8 +71,8 @@ def early_acknowledgements(lines: Iterable[str]) -> tuple[int, list[str]]:
     wrong: list[str] = []
     count = 0
     for acknowledgement in acknowledgements:
-        verb, _lane, *ids = acknowledgement.content.decode().split()
-        for written in ids:
+        verb, *said = acknowledgement.content.decode().split()
+        for written in said[1:]:
             count += 1
             if (
                 fault := _fault(bytes.fromhex(written), acknowledgement, logs.values())
