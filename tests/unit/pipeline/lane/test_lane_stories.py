@@ -184,7 +184,7 @@ def test_late_rows(story: str) -> None:
     ),
     (
         "an answer to the claim that comes past the deadline hands nothing over",
-        "ring:a CLAIM:a +30001 applied NOHAND SAYS:a=NOT_SENT applied CLAIM:a",
+        "ring:a CLAIM:a +30001 applied NOHAND SAYS:a=NOT_SENT NOCLAIM applied CLAIM:a",
     ),
     ("up to the deadline it does", "ring:a CLAIM:a +30000 applied HAND:a"),
 )
