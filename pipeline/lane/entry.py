@@ -139,7 +139,6 @@ def decode_entry(body: bytes) -> Entry:
     numbers = raw.group_numbers
     if (
         not len(ids) == 4 * len(raw.steps) == 16 * len(raw.events_before) == 2 * len(raw.borns)
-        or len(ids) % _ID_BYTES
         or (len(numbers) != 2 * count if numbers else count and len(raw.groups) != 1)
         or max(np.frombuffer(numbers, "<u2"), default=-1) >= len(raw.groups)
     ):
