@@ -3,6 +3,9 @@
 import asyncio
 import io
 import json
+import shlex
+import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -15,6 +18,7 @@ from actors.cli.chunks import batch_key_of
 from actors.cli.delivery_times import DeliveryTimes, evenly_spaced, read_delivery_times
 from actors.cli.exit_codes import ExitCode
 from actors.cli.input_file import InputFile, open_input
+from actors.cli.main import PROGRAM
 from actors.cli.mapping import FieldMapping, FieldOptions, resolve_mapping
 from actors.cli.running import (
     DataOption,
@@ -178,5 +182,10 @@ def _tell_end(console: Console, told: dict[str, Any], times: DeliveryTimes, *, d
             highlight=False,
         )
     if told["first_id"]:
-        command = f"shardpost trace {told['first_id']} --data {data}"
-        console.print(f"Follow one message: {command}", highlight=False)
+        command = shlex.join([_program(), "trace", told["first_id"], "--data", str(data)])
+        console.print(f"Follow one message: {command}", highlight=False, markup=False)
+
+
+def _program() -> str:
+    """Return what a shell finds this program by: `make run` calls it by its path."""
+    return PROGRAM if shutil.which(PROGRAM) else sys.argv[0]
