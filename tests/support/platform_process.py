@@ -15,7 +15,7 @@ from typing import Any, Self
 SHARDPOST = [str(Path(sys.executable).with_name("shardpost"))]
 START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 60.0
-_ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -28,12 +28,15 @@ def environment(**variables: str) -> dict[str, str]:
     return kept | variables
 
 
-def shardpost(*arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command to its end."""
+def shardpost(
+    *arguments: str, piped: str | None = None, **variables: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end; `piped` comes through its standard input."""
     return subprocess.run(
         [*SHARDPOST, *arguments],
-        cwd=_ROOT,
+        cwd=ROOT,
         env=environment(**variables),
+        input=piped,
         capture_output=True,
         text=True,
         timeout=300,
@@ -41,16 +44,23 @@ def shardpost(*arguments: str, **variables: str) -> "subprocess.CompletedProcess
     )
 
 
-def begin(*arguments: str, **variables: str) -> "subprocess.Popen[str]":
-    """Start a command and go on."""
+def begin(*arguments: str, stdin: int | None = None, **variables: str) -> "subprocess.Popen[str]":
+    """Start a command as a job of its own, as a shell does, and go on."""
     return subprocess.Popen(
         [*SHARDPOST, *arguments],
-        cwd=_ROOT,
+        cwd=ROOT,
         env=environment(**variables),
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
+
+
+def press_ctrl_c(job: "subprocess.Popen[str]") -> None:
+    """Do what a terminal does: send SIGINT to every process of the job."""
+    os.killpg(job.pid, signal.SIGINT)
 
 
 def eventually(what: str, look: Callable[[], Any], *, seconds: float) -> Any:
@@ -77,6 +87,27 @@ def processes() -> dict[int, tuple[int, str]]:
             if fields[0] != "Z":
                 found[int(entry.name)] = (int(fields[1]), title)
     return found
+
+
+def descendants_of(pid: int) -> dict[int, str]:
+    """Every process below this one: pid -> title."""
+    everything = processes()
+    below = {pid}
+    while more := {one for one, (parent, _) in everything.items() if parent in below} - below:
+        below |= more
+    return {one: everything[one][1] for one in below if one in everything and one != pid}
+
+
+def kill_tree(job: "subprocess.Popen[str]") -> None:
+    """SIGKILL to a job and to all below it; one that has ended is left alone."""
+    pids = [*descendants_of(job.pid), job.pid] if job.poll() is None else []
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    job.wait()
+    eventually("all are gone", lambda: not set(pids) & processes().keys(), seconds=30)
 
 
 class PlatformProcess:
@@ -110,14 +141,17 @@ class PlatformProcess:
         with self._log.open("a") as log:
             self._process = subprocess.Popen(
                 [*SHARDPOST, "up", "--json", "--data", str(self.data)],
-                cwd=_ROOT,
+                cwd=ROOT,
                 env=environment(**self._variables),
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                start_new_session=True,
             )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
+        if not line:
+            self.kill_all()
         assert line, f"the platform did not start: {self._log.read_text()[-2_000:]}"
         told: dict[str, Any] = json.loads(line)
         return told
@@ -125,19 +159,13 @@ class PlatformProcess:
     def stop(self) -> None:
         """Ask it to drain, as Ctrl-C does, and wait for its end."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGINT)
+        press_ctrl_c(self._process)
         assert self._process.wait(STOP_TIMEOUT_S) == 0, self._log.read_text()[-2_000:]
         self._forget()
 
     def descendants(self) -> dict[int, str]:
         """Every process below it: pid -> title."""
-        everything = processes()
-        below = {self.pid}
-        while more := {
-            pid for pid, (parent, _) in everything.items() if parent in below and pid not in below
-        }:
-            below |= more
-        return {pid: everything[pid][1] for pid in below if pid in everything and pid != self.pid}
+        return descendants_of(self.pid)
 
     def actors(self, kind: str) -> list[int]:
         """The processes of one kind of actor: Scheduler, Ingester or Registry."""
@@ -151,14 +179,7 @@ class PlatformProcess:
         """SIGKILL to the whole tree at once."""
         if self._process is None:
             return
-        pids = [*self.descendants(), self.pid] if self._process.poll() is None else []
-        for pid in pids:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
-        self._process.wait()
-        eventually("all are gone", lambda: not set(pids) & processes().keys(), seconds=30)
+        kill_tree(self._process)
         self._forget()
 
     def _forget(self) -> None:
