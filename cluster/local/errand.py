@@ -121,10 +121,11 @@ class FileThread(ABC, Generic[ArgumentT]):
             async with asyncio.timeout(_ANSWER_S_MAX):
                 return await errand.future
         except TimeoutError as error:
-            reason = f"{self._path}: no answer after {FILE_ANSWER_MS_MAX} ms: is a process paused?"
+            waited = f"{self._path}: no answer after {FILE_ANSWER_MS_MAX} ms"
             if errand.drop():
+                reason = f"{waited}: too much waits, or a process that holds the file is paused"
                 raise StoreUnavailable(reason) from error
-            raise self._unfinished(reason) from error
+            raise self._unfinished(f"{waited}: the disk is slow, or gone") from error
         except asyncio.CancelledError:
             errand.drop()
             raise

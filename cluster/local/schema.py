@@ -95,6 +95,8 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        # What a statement of many rows would undo is kept in memory, not in a file elsewhere.
+        connection.execute("PRAGMA temp_store = MEMORY")
         # Checkpoints are made in turn with writes, never by whoever happens to commit.
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         # On macOS only this reaches the disk; elsewhere it means nothing.

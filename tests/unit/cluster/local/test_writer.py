@@ -391,15 +391,18 @@ async def test_operations_of_one_group_share_no_at(file: Writer, path: Path) -> 
     assert await writing == [NOW + 3 * n for n in range(5)]
 
 
-async def test_every_commit_waits_for_the_disk_and_moves_no_log(file: Writer) -> None:
+async def test_every_commit_waits_for_the_disk_and_makes_no_other_file(file: Writer) -> None:
     def settings(transaction: Transaction) -> list[object]:
         return [
             transaction.connection.execute(f"PRAGMA {name}").fetchone()[0]
-            for name in ("journal_mode", "synchronous", "wal_autocheckpoint", "fullfsync")
+            for name in (
+                *("journal_mode", "synchronous", "wal_autocheckpoint", "fullfsync"),
+                "temp_store",
+            )
         ]
 
     await file.write(noting("first"))
-    assert await file.write(settings) == ["wal", 2, 0, 1]
+    assert await file.write(settings) == ["wal", 2, 0, 1, 2]
 
 
 def grow(transaction: Transaction) -> None:
