@@ -7,6 +7,7 @@ an append whose answer is unknown is repeated with the same bytes until it is de
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, assert_never
 
@@ -138,10 +139,9 @@ class LaneRunner:
                 raise self._failure
             wait_us = lane.wake_at() - self._ports.clock.now()
             if not self._wake.is_set() and wait_us > 0:
-                try:
-                    await asyncio.wait_for(self._wake.wait(), wait_us / _US)
-                except TimeoutError:
-                    continue
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(wait_us / _US):
+                        await self._wake.wait()
             else:
                 await asyncio.sleep(0)
         if lane.is_fenced:
