@@ -23,7 +23,7 @@ from tests.support.filled_folder import FilledFolder
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "operating" / "queries.md"
 # As the page shows the folder.
-SHOWN_FOLDER: Final = "/srv/messages"
+SHOWN_FOLDER: Final = "shardpost-data"
 # What depends on the machine is shown as it was on one of them.
 NOT_MADE_AGAIN: Final = ("shardpost version", "shardpost doctor")
 

@@ -28,8 +28,8 @@ VERSIONS = VersionReport(
 MOUNTS = """\
 21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 30 21 0:26 / /dev/shm rw,nosuid shared:2 - tmpfs tmpfs rw
-31 21 0:27 / /mnt/far rw shared:3 - nfs4 server:/x rw
-32 31 0:28 / /mnt/far/near\\040by rw - xfs /dev/sdb1 rw
+31 21 0:27 / /net/far rw shared:3 - nfs4 server:/x rw
+32 31 0:28 / /net/far/near\\040by rw - xfs /dev/sdb1 rw
 33 21 0:29 / /mnt/home rw - fuse.sshfs me@there: rw
 damaged
 """
@@ -235,9 +235,9 @@ def test_the_disk_that_is_looked_at_is_the_folder_s(tmp_path: Path) -> None:
     [
         ("/var/lib/shardpost", "ext4"),
         ("/dev/shm/x", "tmpfs"),
-        ("/mnt/far/x", "nfs4"),
-        ("/mnt/far/near by/x", "xfs"),
-        ("/mnt/farther", "ext4"),
+        ("/net/far/x", "nfs4"),
+        ("/net/far/near by/x", "xfs"),
+        ("/net/farther", "ext4"),
     ],
 )
 def test_a_folder_lies_on_the_file_system_that_is_mounted_nearest(folder: str, kind: str) -> None:
