@@ -30,7 +30,7 @@ MOUNTS = """\
 30 21 0:26 / /dev/shm rw,nosuid shared:2 - tmpfs tmpfs rw
 31 21 0:27 / /net/far rw shared:3 - nfs4 server:/x rw
 32 31 0:28 / /net/far/near\\040by rw - xfs /dev/sdb1 rw
-33 21 0:29 / /mnt/home rw - fuse.sshfs me@there: rw
+33 21 0:29 / /net/home rw - fuse.sshfs me@there: rw
 damaged
 """
 
