@@ -13,10 +13,12 @@ from actors.cli.audit.findings import MEANINGS, FindingKind
 from actors.cli.audit.outbox_files import read_lines
 from cluster.local.platform_lock import PlatformAddress, PlatformLock
 from cluster.topology.generation import Core
-from pipeline.instant import Instant
+from pipeline.instant import later
+from pipeline.lane.entry import EntryBuilder, encode_entry
 from pipeline.lifecycle import Event, step_of
-from pipeline.message import MessageId
+from pipeline.message import MessageId, PartitionKey
 from tests.support.cli_answer import Answer, Shardpost
+from tests.support.fake_clock import NOW
 from tests.support.filled_folder import FilledFolder
 
 COUNT = 12
@@ -319,14 +321,19 @@ def test_a_journal_whose_old_entries_were_swept_has_no_gap(
     assert kinds(audit()) == {}
 
 
-def test_an_offset_that_went_back_is_found(shardpost: Shardpost, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("offset_ms", "retired_through"), [(-60_000, 9), (60_000, 0)])
+def test_a_checkpoint_that_went_back_is_found(
+    shardpost: Shardpost, tmp_path: Path, offset_ms: int, retired_through: int
+) -> None:
     async def go_back() -> None:
         folder = FilledFolder(tmp_path / "data")
         try:
             await folder.send(await folder.accept(1))
             [lane] = folder.lanes
             await folder.checkpoint(
-                lane, offset=Instant(folder.generation.starts_at), retired_through=0
+                lane,
+                offset=later(folder.clock.now(), offset_ms),
+                retired_through=retired_through,
             )
         finally:
             await folder.close()
@@ -334,6 +341,27 @@ def test_an_offset_that_went_back_is_found(shardpost: Shardpost, tmp_path: Path)
     asyncio.run(go_back())
     answer = shardpost("audit", "--data", tmp_path / "data", "--json")
     assert kinds(answer)["offset_went_back"] == 1
+
+
+def test_an_entry_of_an_event_that_no_release_knows_is_found(
+    audit: Callable[..., Answer], broken: Broken
+) -> None:
+    builder = EntryBuilder()
+    builder.add_lines(
+        message_ids=[broken.victim],
+        partition_keys=[PartitionKey(broken.victim)],
+        steps=[TAKE + 200],
+        events_before=[0],
+        borns=[NOW],
+        groups=["default/spring"],
+        details={},
+    )
+    entry = builder.build(at=NOW, connector="file", checkpoint=None)
+    broken.change(
+        "UPDATE journal SET body = ? WHERE seq = (SELECT max(seq) FROM journal)",
+        encode_entry(entry),
+    )
+    assert kinds(audit())["entry_unreadable"] == 1
 
 
 def test_a_lane_that_nobody_announced_is_found(
@@ -383,6 +411,8 @@ def test_a_file_that_is_damaged_is_found_and_the_others_are_judged(
     audit: Callable[..., Answer], broken: Broken, whole: FilledFolder
 ) -> None:
     path = broken.path / whole.folder.core_path(broken.core).name
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()  # its log could mend it
     path.write_bytes(b"SQLite format 3\0" + bytes(5_000))
     answer = audit("--no-outbox")
     assert kinds(answer) == {"file_unreadable": 1}
@@ -529,7 +559,7 @@ def test_what_is_past_its_time_to_live_is_not_judged(
     broken.change("DELETE FROM timeline WHERE id = ? AND step = ?", broken.victim, CLAIM)
     broken.change("DELETE FROM journal WHERE seq < (SELECT max(seq) FROM journal)")
     assert "illegal_order" in kinds(audit())
-    days_91 = 1_700_000_000_000_000 + 91 * 86_400_000_000
+    days_91 = later(NOW, 91 * 86_400_000)
     monkeypatch.setattr("cluster.runtime.clock.SystemClock.now", lambda _self: days_91)
     answer = audit()
     assert kinds(answer) == {}
@@ -548,12 +578,27 @@ def test_messages_that_were_swept_do_not_make_books_differ(
     ):
         broken.change(statement)
     assert kinds(audit("--no-outbox")) == {"books_differ": 1}
-    days_91 = 1_700_000_000_000_000 + 91 * 86_400_000_000
+    days_91 = later(NOW, 91 * 86_400_000)
     monkeypatch.setattr("cluster.runtime.clock.SystemClock.now", lambda _self: days_91)
     answer = audit()
     assert kinds(answer) == {}
     assert answer.json["books_too_old"] == 2
     assert answer.json["lines_too_old"] > 0
+
+
+@pytest.mark.parametrize(("age_days", "is_found"), [(86, True), (88, False)])
+def test_a_timeline_whose_message_was_swept_first_is_no_finding(
+    audit: Callable[..., Answer],
+    broken: Broken,
+    monkeypatch: pytest.MonkeyPatch,
+    age_days: int,
+    is_found: bool,
+) -> None:
+    broken.change("DELETE FROM body_ids WHERE id = ?", broken.victim)
+    broken.change("DELETE FROM buffer")
+    now = later(NOW, age_days * 86_400_000)
+    monkeypatch.setattr("cluster.runtime.clock.SystemClock.now", lambda _self: now)
+    assert kinds(audit("--no-outbox")) == ({"message_missing": 1} if is_found else {})
 
 
 def test_a_line_that_is_newer_than_the_view_is_looked_up_again(
@@ -563,13 +608,14 @@ def test_a_line_that_is_newer_than_the_view_is_looked_up_again(
     ids: list[MessageId] = []
 
     async def accept() -> None:
-        ids.extend(await folder.accept(3))
+        ids.extend(await folder.accept(4))
         await folder.close()
         for id_ in ids:
             folder.outbox_file(folder.messages[id_].lane).touch()
 
     async def claim() -> None:
         await folder.append(ids[:2], Event.CLAIM)
+        await folder.append(ids[2:3], Event.EXPIRE)
         folder.write_lines(ids)
         await folder.close()
 
@@ -588,10 +634,10 @@ def test_a_line_that_is_newer_than_the_view_is_looked_up_again(
     finally:
         lock.release()
     assert answer.json["is_running"] is True
-    assert answer.json["lines"] == 3
-    # Two were claimed meanwhile; the third has a line and no claim at all.
-    assert kinds(answer) == {"line_unclaimed": 1}
-    assert answer.json["findings"][0]["id"] == ids[2].hex()
+    assert answer.json["lines"] == 4
+    # Two were claimed meanwhile; of the others one expired and one has no event at all.
+    assert kinds(answer) == {"line_unclaimed": 2}
+    assert {one["id"] for one in answer.json["findings"]} == {id_.hex() for id_ in ids[2:]}
 
 
 def test_a_running_platform_is_said(shardpost: Shardpost, broken: Broken) -> None:

@@ -38,7 +38,7 @@ class Moving:
         return call
 
 
-async def work_on(folder: FilledFolder, chance: random.Random) -> None:
+async def work_on(folder: FilledFolder, chance: random.Random, *, accepts: bool) -> None:
     """Let one thing happen that a platform does."""
     unclaimed = [id_ for id_, message in folder.messages.items() if message.fold is None]
     claimed = [
@@ -48,12 +48,12 @@ async def work_on(folder: FilledFolder, chance: random.Random) -> None:
     ]
     folder.clock.advance(chance.randrange(20))
     match chance.randrange(6):
-        case 0:
-            await folder.accept(chance.randrange(1, 4))
+        case 0 if accepts:
+            await folder.accept(chance.randrange(1, 6))
         case 1 if unclaimed:
-            await folder.append(unclaimed[: chance.randrange(1, 4)], Event.CLAIM)
+            await folder.append(unclaimed[: chance.randrange(1, 3)], Event.CLAIM)
         case 2 if claimed:
-            await folder.append(claimed[: chance.randrange(1, 4)], Event.TAKE)
+            await folder.append(claimed[: chance.randrange(1, 3)], Event.TAKE)
         case 3:
             await folder.project()
         case 4:
@@ -62,26 +62,35 @@ async def work_on(folder: FilledFolder, chance: random.Random) -> None:
             await folder.finish()
 
 
-def submitted_count(folder: FilledFolder) -> int:
-    return len(folder.messages)
-
-
-async def test_every_message_is_named_or_lags_whatever_happens_meanwhile(tmp_path: Path) -> None:
+@pytest.mark.parametrize("accepts", [False, True], ids=["nothing comes", "more comes"])
+async def test_every_message_is_named_or_lags_whatever_happens_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accepts: bool
+) -> None:
+    monkeypatch.setattr(lane_reading, "JOURNAL_PAGE_ENTRIES_MAX", 2)
     chance = seeded_random()
     folder = FilledFolder(tmp_path / "data")
     store = LocalInspection(DataFolder.open(folder.path))
+
+    left = 0
+
+    async def happen() -> None:
+        nonlocal left
+        for _ in range(min(left, chance.randrange(10))):
+            left -= 1
+            await work_on(folder, chance, accepts=accepts)
+
     try:
-        moving: Any = Moving(store, lambda: work_on(folder, chance))
+        moving: Any = Moving(store, happen)
         for _ in range(12):
             for _ in range(6):
-                await work_on(folder, chance)
-            before = submitted_count(folder)
+                await work_on(folder, chance, accepts=True)
+            before, left = len(folder.messages), 30
             view = await look_at_lanes(moving, book_prefix=group_book(GROUP), group=GROUP)
             told = sum_of(view.books).total() + view.unnamed_count
-            assert before <= told <= submitted_count(folder)
+            assert before <= told <= len(folder.messages)
             assert all(n >= 0 for n in sum_of(view.books).values())
         view = await look_at_lanes(store, book_prefix=group_book(GROUP), group=GROUP)
-        assert sum_of(view.books).total() + view.unnamed_count == submitted_count(folder)
+        assert sum_of(view.books).total() + view.unnamed_count == len(folder.messages)
     finally:
         await store.close()
         await folder.close()

@@ -107,8 +107,11 @@ def test_debug_shows_where_an_error_comes_from(
     assert "--debug" not in answer.err.splitlines()[-1]
 
 
-def test_ctrl_c_is_130_and_says_nothing(shardpost: Shardpost, failing: list[BaseException]) -> None:
-    failing.append(KeyboardInterrupt())
+@pytest.mark.parametrize("end", [KeyboardInterrupt(), typer.Abort()], ids=["ctrl-c", "abort"])
+def test_ctrl_c_is_130_and_says_nothing(
+    shardpost: Shardpost, failing: list[BaseException], end: BaseException
+) -> None:
+    failing.append(end)
     answer = shardpost("version")
     assert (answer.code, answer.out, answer.err) == (130, "", "")
 

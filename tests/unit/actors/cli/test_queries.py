@@ -6,10 +6,14 @@ from typing import Any
 import pytest
 
 from cluster.local.platform_lock import PlatformAddress, PlatformLock
+from pipeline.instant import later
+from pipeline.lane.takeover import GONE
 from pipeline.lifecycle import Event, MessageState
 from pipeline.message import MessageId
+from pipeline.ports import Beat
 from tests.support.cli_answer import Fill, Shardpost
-from tests.support.filled_folder import FilledFolder
+from tests.support.fake_clock import NOW
+from tests.support.filled_folder import FilledFolder, owner_of
 
 
 async def everything(folder: FilledFolder) -> None:
@@ -107,6 +111,25 @@ def test_an_owner_that_was_silent_is_not_counted_as_alive(shardpost: Shardpost, 
         lock.release()
     assert answer["owners_alive"] == 0
     assert answer["dashboard_url"] is None
+
+
+def test_an_owner_that_said_goodbye_is_not_counted_as_alive(
+    shardpost: Shardpost, fill: Fill
+) -> None:
+    async def leaving(folder: FilledFolder) -> None:
+        folder.clock.advance(59_000)
+        await folder.beat()
+        core = folder.generation.cores[0]
+        await (await folder.store()).beat(core, Beat(owner_of(0), "scheduler 0", GONE))
+
+    path = fill(leaving).path
+    lock = PlatformLock.take(path)
+    try:
+        lock.publish(PlatformAddress(ray_address="x", namespace="s", dashboard_url="", pid=17))
+        answer = shardpost("status", "--data", path, "--json").json
+    finally:
+        lock.release()
+    assert answer["owners_alive"] == 1
 
 
 def test_the_folder_may_be_named_by_a_variable(
@@ -227,6 +250,21 @@ def test_a_group_of_old_messages_is_not_said_to_be_broken(
     assert "not provable" in shardpost("group", "spring", "--data", path).out
 
 
+def test_a_group_of_old_messages_whose_books_lost_some_does_not_close(
+    shardpost: Shardpost, fill: Fill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def old(folder: FilledFolder) -> None:
+        ids = await folder.accept(2, group="spring")
+        await folder.send(ids)
+        await folder.close()
+        folder.damage(folder.core_of(ids[0]), "DELETE FROM books")
+
+    path = fill(old).path
+    now = later(NOW, 8 * 86_400_000)
+    monkeypatch.setattr("cluster.runtime.clock.SystemClock.now", lambda _self: now)
+    assert shardpost("group", "spring", "--data", path, "--json").json["closes"] is False
+
+
 def test_a_group_is_not_one_whose_name_begins_alike(shardpost: Shardpost, fill: Fill) -> None:
     async def alike(folder: FilledFolder) -> None:
         await folder.send(await folder.accept(2, group="spring"))
@@ -276,6 +314,7 @@ def test_pages_hold_every_message_once(
         assert len(page["messages"]) <= 2
         found += ids_of(page)
         pages += 1
+        assert pages <= len(whole) + 1
         if page["after"] is None:
             break
         after = ("--after", page["after"])
@@ -311,6 +350,19 @@ def test_messages_wants_a_state_or_a_group(shardpost: Shardpost, data: Path) -> 
     answer = shardpost("messages", "--data", data)
     assert answer.code == 2
     assert "give --state or --group" in answer.refusal
+
+
+def test_a_message_whose_row_was_written_twice_is_listed_once(
+    shardpost: Shardpost, fill: Fill
+) -> None:
+    async def twice(folder: FilledFolder) -> None:
+        for id_ in await folder.accept(3):
+            message = folder.messages[id_]
+            row: Any = (id_, id_, message.born, 1, message.group)
+            await (await folder.store()).write_buffer(message.lane, [row])
+
+    answer = shardpost("messages", "--state", "accepted", "--data", fill(twice).path, "--json")
+    assert len(ids_of(answer.json)) == len(set(ids_of(answer.json))) == 3
 
 
 @pytest.mark.parametrize("cursor", ["zz", "", "0"])
