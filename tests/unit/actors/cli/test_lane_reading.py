@@ -24,7 +24,7 @@ GROUP = "default/g"
 class Moving:
     """A store in which something happens before every read."""
 
-    def __init__(self, store: LocalInspection, happen: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, store: LocalInspection, happen: Callable[[str], Awaitable[None]]) -> None:
         self._store = store
         self._happen = happen
 
@@ -32,7 +32,7 @@ class Moving:
         verb = getattr(self._store, name)
 
         async def call(*arguments: Any, **named: Any) -> Any:
-            await self._happen()
+            await self._happen(name)
             return await verb(*arguments, **named)
 
         return call
@@ -73,7 +73,7 @@ async def test_every_message_is_named_or_lags_whatever_happens_meanwhile(
 
     left = 0
 
-    async def happen() -> None:
+    async def happen(_verb: str) -> None:
         nonlocal left
         for _ in range(min(left, chance.randrange(10))):
             left -= 1
@@ -91,6 +91,30 @@ async def test_every_message_is_named_or_lags_whatever_happens_meanwhile(
             assert all(n >= 0 for n in sum_of(view.books).values())
         view = await look_at_lanes(store, book_prefix=group_book(GROUP), group=GROUP)
         assert sum_of(view.books).total() + view.unnamed_count == len(folder.messages)
+    finally:
+        await store.close()
+        await folder.close()
+
+
+@pytest.mark.parametrize("verb", ["read_journal", "unprojected", "books"])
+async def test_a_message_that_is_named_between_two_reads_is_counted_once(
+    tmp_path: Path, verb: str
+) -> None:
+    folder = FilledFolder(tmp_path / "data")
+    store = LocalInspection(DataFolder.open(folder.path))
+    ids = await folder.accept(3)
+
+    async def name_and_count(read: str) -> None:
+        if read == verb and folder.messages[ids[0]].fold is None:
+            await folder.append(ids, Event.CLAIM)
+            await folder.project()
+            await folder.write_books()
+
+    try:
+        moving: Any = Moving(store, name_and_count)
+        view = await look_at_lanes(moving, book_prefix=group_book(GROUP))
+        assert sum_of(view.books).total() + view.unnamed_count == len(ids)
+        assert folder.messages[ids[0]].fold is not None
     finally:
         await store.close()
         await folder.close()
