@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from actors.cli.main import app
 from cluster.runtime.clock import SystemClock
 from pipeline.instant import Instant, later
+from tests.support.broken_folder import Broken, fill_whole
 from tests.support.cli_answer import Answer, Fill, Shardpost
 from tests.support.fake_clock import NOW
 from tests.support.filled_folder import FilledFolder
@@ -51,3 +53,22 @@ def fill(tmp_path: Path) -> Fill:
         return asyncio.run(run())
 
     return made
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> FilledFolder:
+    """Return a folder in which everything is as it should be; nobody may change it."""
+    return asyncio.run(fill_whole(tmp_path_factory.mktemp("whole") / "data"))
+
+
+@pytest.fixture
+def broken(whole: FilledFolder, tmp_path: Path) -> Broken:
+    """Return a copy of it, to be broken."""
+    shutil.copytree(whole.path, tmp_path / "data")
+    return Broken(tmp_path / "data", whole)
+
+
+@pytest.fixture
+def audit(shardpost: Shardpost, broken: Broken) -> Callable[..., Answer]:
+    """Return the audit of the copy."""
+    return lambda *arguments: shardpost("audit", "--data", broken.path, "--json", *arguments)

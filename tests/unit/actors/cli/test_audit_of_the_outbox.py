@@ -1,0 +1,142 @@
+"""The audit finds every line that the store does not answer for, and every one that lacks."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.lifecycle import Event, step_of
+from tests.support.broken_folder import COUNT, Broken, kinds
+from tests.support.cli_answer import Answer, Shardpost
+from tests.support.filled_folder import FilledFolder
+
+CLAIM, TAKE = (
+    int(step_of(attempt=1, try_no=1, event=event)) for event in (Event.CLAIM, Event.TAKE)
+)
+
+
+# --- what is wrong in the outbox ------------------------------------------------------------------
+
+
+def test_a_line_that_is_there_twice_is_found(audit: Callable[..., Answer], broken: Broken) -> None:
+    broken.write_lines([*broken.lines(), broken.line_of_victim()])
+    answer = audit()
+    assert kinds(answer) == {"line_twice": 1}
+    assert answer.json["findings"][0]["id"] == broken.victim.hex()
+
+
+def test_a_sent_message_without_a_line_is_found(
+    audit: Callable[..., Answer], broken: Broken
+) -> None:
+    victim = broken.line_of_victim()
+    broken.write_lines([line for line in broken.lines() if line != victim])
+    answer = audit()
+    assert kinds(answer) == {"line_missing": 1}
+    assert answer.json["findings"][0]["id"] == broken.victim.hex()
+
+
+def test_a_line_of_a_message_that_nobody_accepted_is_found(
+    audit: Callable[..., Answer], broken: Broken
+) -> None:
+    stranger = broken.line_of_victim().replace(broken.victim.hex().encode(), b"ab" * 16)
+    broken.write_lines([*broken.lines(), stranger])
+    answer = audit()
+    assert kinds(answer) == {"line_unknown": 1}
+    assert answer.json["findings"][0]["id"] == "ab" * 16
+
+
+@pytest.mark.parametrize("event", [None, Event.EXPIRE, Event.NOT_SENT])
+def test_a_line_of_a_message_that_was_not_handed_over_is_found(
+    shardpost: Shardpost, tmp_path: Path, event: Event | None
+) -> None:
+    async def write_too_much() -> None:
+        folder = FilledFolder(tmp_path / "data")
+        try:
+            ids = await folder.accept(1)
+            if event is Event.NOT_SENT:
+                await folder.append(ids, Event.CLAIM)
+            if event is not None:
+                await folder.append(ids, event)
+                await folder.project()
+                await folder.write_books()
+            folder.write_lines(ids)
+        finally:
+            await folder.close()
+
+    asyncio.run(write_too_much())
+    assert kinds(shardpost("audit", "--data", tmp_path / "data", "--json")) == {"line_unclaimed": 1}
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        b'{"mess',
+        b'{"message_id":"00ff',
+        b'{"message_id":"',
+        b"{",
+        b"\0\0\n",
+        b'{"message_id":"0\0\n',
+    ],
+)
+def test_a_line_that_ends_too_early_is_said_and_tolerated(
+    audit: Callable[..., Answer], broken: Broken, end: bytes
+) -> None:
+    broken.write_lines([*broken.lines(), end])
+    answer = audit()
+    assert kinds(answer) == {}
+    assert answer.json["lines_torn"] == 1
+
+
+def test_a_whole_line_without_its_end_is_no_hand_over(
+    audit: Callable[..., Answer], broken: Broken
+) -> None:
+    broken.write_lines([*broken.lines()[:-1], broken.lines()[-1].rstrip(b"\n")])
+    answer = audit()
+    assert kinds(answer) == {"line_missing": 1}
+    assert answer.json["lines_torn"] == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"hello\n", b'{"message_id":"zz","metadata":{}}\n', b"x" * 3_000_000 + b"\n"],
+)
+def test_a_line_that_is_none_of_ours_is_found(
+    audit: Callable[..., Answer], broken: Broken, line: bytes
+) -> None:
+    broken.write_lines([line, *broken.lines()])
+    answer = audit()
+    assert kinds(answer) == {"line_unreadable": 1}
+    assert "line 1" in answer.json["findings"][0]["detail"]
+
+
+def test_a_file_that_is_no_lane_s_is_found(audit: Callable[..., Answer], broken: Broken) -> None:
+    (broken.path / "outbox" / "sms" / "notes.txt").write_text("hello")
+    (broken.path / "outbox" / "sms" / "1.n9.0.sms.bulk-2.jsonl").write_text("")
+    assert kinds(audit()) == {"line_unreadable": 2}
+
+
+def test_lines_of_a_core_that_holds_nothing_are_found(shardpost: Shardpost, tmp_path: Path) -> None:
+    async def nothing() -> None:
+        folder = FilledFolder(tmp_path / "data")
+        file = folder.path / "outbox" / "sms" / "1.n1.0.sms.bulk-2.jsonl"
+        file.parent.mkdir(parents=True)
+        file.write_text("{}")
+
+    asyncio.run(nothing())
+    answer = shardpost("audit", "--data", tmp_path / "data", "--json")
+    assert kinds(answer) == {"line_unknown": 1}
+
+
+def test_another_outbox_may_be_named_or_none_compared(
+    audit: Callable[..., Answer], broken: Broken, tmp_path: Path
+) -> None:
+    (broken.path / "outbox").rename(tmp_path / "elsewhere")
+    assert audit().json["lines"] is None
+    assert audit("--outbox", tmp_path / "elsewhere").json["lines"] == COUNT
+    broken.path.joinpath("outbox").mkdir()
+    assert kinds(audit()) == {"line_missing": COUNT}
+    assert audit("--no-outbox").json["lines"] is None
+    answer = audit("--outbox", tmp_path / "nope")
+    assert answer.code == 3
+    assert "there is no such folder" in answer.refusal
