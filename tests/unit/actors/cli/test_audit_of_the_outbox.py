@@ -6,17 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.lifecycle import Event, step_of
+from pipeline.lifecycle import Event
 from tests.support.broken_folder import COUNT, Broken, kinds
 from tests.support.cli_answer import Answer, Shardpost
 from tests.support.filled_folder import FilledFolder
-
-CLAIM, TAKE = (
-    int(step_of(attempt=1, try_no=1, event=event)) for event in (Event.CLAIM, Event.TAKE)
-)
-
-
-# --- what is wrong in the outbox ------------------------------------------------------------------
 
 
 def test_a_line_that_is_there_twice_is_found(audit: Callable[..., Answer], broken: Broken) -> None:

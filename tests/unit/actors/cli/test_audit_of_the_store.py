@@ -21,9 +21,6 @@ CLAIM, TAKE = (
 )
 
 
-# --- what is wrong in the store -------------------------------------------------------------------
-
-
 def test_a_second_take_is_found(audit: Callable[..., Answer], broken: Broken) -> None:
     again = int(step_of(attempt=2, try_no=1, event=Event.TAKE))
     broken.change("INSERT INTO timeline VALUES (?, ?, 1, 'file')", broken.victim, again)
