@@ -8,7 +8,8 @@ done next.  The rules are those of the design, section 5.3, and their order is t
 - whether a row was claimed before is decided by data, not by clocks: a *prompt* row (stored at
   most P after its id was born) at or above the journaled offset, whose id is in no un-retired
   entry, was never claimed.  Any other row is claimed only if the fold of its timeline waits for
-  exactly its attempt;
+  exactly its attempt (`backlog`);
+- only what is journaled is projected (`projection`);
 - an entry retires when its claims have outcomes, it is projected, the books count it, and the
   offset is beyond born + P of every id in it.
 
@@ -18,46 +19,26 @@ messages a call, the cost of a message is a few dictionary operations.
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
 from typing import Final
 
 from pipeline.instant import Instant, earlier, later
-from pipeline.lane.actions import (
-    Action,
-    Append,
-    HandOverWindow,
-    Project,
-    ReadBodies,
-    ReadBooks,
-    ReadFolds,
-    ReadRows,
-    WriteBooks,
-)
-from pipeline.lane.books import LaneBooks, tally_of
+from pipeline.lane.actions import Action, Append, HandOverWindow
+from pipeline.lane.backlog import Backlog
 from pipeline.lane.entry import Checkpoint, Entry, EntryBuilder, encode_entry
+from pipeline.lane.projection import Projection
 from pipeline.lane.recent import RecentSet
 from pipeline.lane.recovery import Recovered
-from pipeline.lane.window import Candidate, Window, expired_positions, lines_bytes
-from pipeline.lifecycle import (
-    EVENT_MASK,
-    RESOLVED_FROM,
-    Event,
-    Step,
-    attempt_awaited,
-    attempt_of,
-    next_claim,
-)
+from pipeline.lane.window import Window, expired_positions, lines_bytes
+from pipeline.lifecycle import EVENT_MASK, Event, Step, next_claim
 from pipeline.limits import (
     CLAIM_PAUSE_MS_MAX,
     CLAIM_PAUSE_MS_MIN,
     ENTRIES_UNRETIRED_MAX,
     JOURNAL_LINES_BYTES_MAX,
     OUTCOME_DETAILS_BYTES_MAX,
-    PROJECT_ROWS_MAX,
-    READ_PAGE_ROWS_MAX,
     Windows,
 )
-from pipeline.message import Body, BufferRow, MessageId, PartitionKey, TimelineRow
+from pipeline.message import Body, MessageId, PartitionKey
 from pipeline.outcome import Outcomes
 from pipeline.ports import BookCell, BufferPage
 
@@ -72,7 +53,6 @@ class Lane:
     ) -> None:
         self._windows = windows
         self._connector = connector
-        self._prompt_us = windows.prompt_ms * 1_000
 
         # The journal.
         self._next_seq = recovered.next_seq
@@ -87,24 +67,9 @@ class Lane:
         self._is_fenced = False
         self._is_draining = False
 
-        # Rows.
-        self._cursor = recovered.offset
-        self._resume: bytes | None = None
-        self._is_reading = False
-        self._read_wanted = True
-        self._read_at = now
-        self._newest_row_at: Instant | None = None
-        self._is_lagging = False
-        self._held: deque[tuple[Instant, MessageId, int]] = deque()
-        self._pending: dict[MessageId, list[BufferRow]] = {}
-        self._folds_asked = False
-        self._folds_not_before = now
-        self._bodyless: dict[MessageId, Candidate] = {}
-        self._bodies_asked = False
-        self._bodies_not_before = now
+        self._backlog = Backlog(self._recent, offset=recovered.offset, windows=windows, now=now)
 
         # Claims.
-        self._queue: dict[MessageId, Candidate] = {}
         self._windows_open: dict[int, Window] = {}
         self._open_count = 0
         self._outcomes: deque[tuple[Window, Outcomes]] = deque()
@@ -112,19 +77,10 @@ class Lane:
         self._pause_ms = 0
         self._claim_not_before = now
 
-        # What is journaled goes on to the timeline and the books.
-        self._to_project: deque[tuple[int, Entry]] = deque()
-        self._projecting_through: int | None = None
-        self._project_not_before = now
-        self._projected_through = recovered.retired_through
-        self._books = LaneBooks()
-        self._books_written_at = earlier(now, windows.checkpoint_ms)
-        self._books_not_before = now
-
+        self._projection = Projection(
+            retired_through=recovered.retired_through, windows=windows, now=now
+        )
         self._decided_at = now
-        self.rows_read_count = 0
-        self.bodies_missing_count = 0
-        self.doorbells_dropped_count = 0
         self.handed_over_count = 0
 
         self._take_up(recovered)
@@ -132,8 +88,7 @@ class Lane:
     def _take_up(self, recovered: Recovered) -> None:
         """Go on from the predecessor: project all that it journaled, answer for its open claims."""
         for seq, entry in recovered.entries:
-            self._to_project.append((seq, entry))
-            self._books.apply(seq, tally_of(entry))
+            self._projection.on_journaled(seq, entry)
         for window in recovered.open_claims():
             unretired = self._recent.entry(window.seq)
             unretired.open_count += len(window.message_ids)
@@ -164,9 +119,7 @@ class Lane:
             and self._in_flight is None
             and not self._windows_open
             and not self._to_hand_over
-            and not self._to_project
-            and self._projecting_through is None
-            and self._books.is_settled
+            and self._projection.is_settled
         )
 
     @property
@@ -177,29 +130,42 @@ class Lane:
     @property
     def backlog_count(self) -> int:
         """How many messages are in memory and not claimed."""
-        return len(self._queue) + len(self._bodyless) + len(self._pending)
+        return len(self._backlog)
 
     @property
     def is_lagging(self) -> bool:
         """The cursor is behind; doorbells are dropped until it has caught up."""
-        return self._is_lagging
+        return self._backlog.is_lagging
+
+    @property
+    def rows_read_count(self) -> int:
+        """How many rows of the buffer were read."""
+        return self._backlog.rows_read_count
+
+    @property
+    def bodies_missing_count(self) -> int:
+        """How often a body was not there."""
+        return self._backlog.bodies_missing_count
+
+    @property
+    def doorbells_dropped_count(self) -> int:
+        """How many rows that came with doorbells found no room."""
+        return self._backlog.doorbells_dropped_count
 
     def wake_at(self) -> Instant:
         """Return when `decide` should be called again though no event came."""
         if self._has_business:
             return later(self._decided_at, self._windows.checkpoint_ms)
-        return later(self._read_at, self._windows.idle_read_ms)
+        return self._backlog.next_read_at
 
     @property
     def _has_business(self) -> bool:
         return bool(
-            self._queue
-            or self._bodyless
-            or self._pending
+            self._backlog
             or self._windows_open
-            or self._is_reading
+            or self._backlog.is_reading
             or self._in_flight is not None
-            or not self._books.is_settled
+            or not self._projection.is_settled
             or self._recent.has_entries
         )
 
@@ -224,55 +190,22 @@ class Lane:
         """
         if self._is_fenced or self._is_draining:
             return
-        room = 0 if self._is_lagging else self._windows.read_ahead_rows_max - self.backlog_count
-        if room < len(message_ids):
-            self.doorbells_dropped_count += len(message_ids) - max(room, 0)
-            self._read_wanted = True
-            if room <= 0:
-                return
-        floor = self._offset - self._prompt_us
-        recent, queue, pending, bodyless = self._recent, self._queue, self._pending, self._bodyless
-        rows = zip(message_ids, partition_keys, borns, groups, bodies, strict=True)
-        for id_, pk, born, group, body in islice(rows, room):
-            # Below the floor an id may be forgotten: only its row can tell, with the timeline.
-            if born < floor or id_ in recent or id_ in pending or id_ in queue:
-                continue
-            waiting = bodyless.get(id_)
-            candidate = waiting or Candidate(pk, born, group, None, body)
-            if not body:
-                bodyless.setdefault(id_, candidate)
-            else:
-                bodyless.pop(id_, None)
-                queue[id_] = candidate._replace(body=body) if waiting else candidate
+        self._backlog.on_doorbell(
+            message_ids=message_ids,
+            partition_keys=partition_keys,
+            borns=borns,
+            groups=groups,
+            bodies=bodies,
+            offset=self._offset,
+        )
 
     def on_rows(self, page: BufferPage, *, through: Instant) -> None:
         """Take the answer to `ReadRows`; `through` is the horizon of the read it belongs to."""
-        self._is_reading = False
-        self.rows_read_count += len(page.rows)
-        for at, id_, pk, born, attempt, group in self._unresolved(page.rows):
-            self._held.append((at, id_, attempt))
-            step = self._recent.step(id_)
-            if step is not None:
-                if attempt_awaited(step) == attempt:
-                    self._wait_for_body(id_, Candidate(pk, born, group, step, None))
-            elif id_ in self._pending:
-                self._pending[id_].append((at, id_, pk, born, attempt, group))
-            elif attempt == 1 and at <= born + self._prompt_us and at >= self._offset:
-                self._wait_for_body(id_, Candidate(pk, born, group, None, None))
-            elif id_ not in self._queue and id_ not in self._bodyless:
-                self._pending[id_] = [(at, id_, pk, born, attempt, group)]
-        if page.rows:
-            # Rows come in order: all before the last one were read.
-            self._newest_row_at = page.rows[-1][0]
-            self._cursor = max(self._cursor, self._newest_row_at)
-        self._resume = page.resume
-        if page.resume is None:
-            self._cursor = max(self._cursor, through)
-            self._is_lagging = False
+        self._backlog.on_rows(page, through=through, offset=self._offset)
 
     def on_read_failed(self) -> None:
         """Note that rows could not be read; the next idle read begins again at the cursor."""
-        self._is_reading, self._resume = False, None
+        self._backlog.on_read_failed()
 
     def on_bodies(
         self, asked: Iterable[MessageId], bodies: Mapping[MessageId, Body], *, now: Instant
@@ -282,37 +215,19 @@ class Lane:
         It was acknowledged before its row was written, so that only a damaged store lacks it; the
         row holds the offset until somebody looks.
         """
-        self._bodies_asked = False
-        for id_ in asked:
-            candidate = self._bodyless.pop(id_, None)
-            if candidate is None:
-                continue
-            body = bodies.get(id_)
-            if body is not None:
-                self._queue[id_] = candidate._replace(body=body)
-            else:
-                self._bodyless[id_] = candidate
-                self._bodies_not_before = later(now, self._windows.idle_read_ms)
-                self.bodies_missing_count += 1
+        self._backlog.on_bodies(asked, bodies, now=now)
 
     def on_bodies_failed(self, *, now: Instant) -> None:
         """Note that bodies could not be read."""
-        self._bodies_asked = False
-        self._bodies_not_before = later(now, self._windows.checkpoint_ms)
+        self._backlog.on_bodies_failed(now=now)
 
-    def on_folds(self, asked: Iterable[MessageId], folds: dict[MessageId, Step]) -> None:
+    def on_folds(self, asked: Iterable[MessageId], folds: Mapping[MessageId, Step]) -> None:
         """Take the answer to `ReadFolds`: claim what waits for its row's attempt, drop the rest."""
-        self._folds_asked = False
-        for id_ in asked:
-            step = folds.get(id_)
-            for _, _, pk, born, attempt, group in self._pending.pop(id_, []):
-                if attempt_awaited(step) == attempt:
-                    self._wait_for_body(id_, Candidate(pk, born, group, step, None))
+        self._backlog.on_folds(asked, folds)
 
     def on_folds_failed(self, *, now: Instant) -> None:
         """Note that folds could not be read; the ids stay pending."""
-        self._folds_asked = False
-        self._folds_not_before = later(now, self._windows.checkpoint_ms)
+        self._backlog.on_folds_failed(now=now)
 
     def on_applied(self, seq: int, *, now: Instant) -> None:
         """Take the definite yes to the append in flight."""
@@ -321,21 +236,16 @@ class Lane:
         assert entry is not None, seq
         assert append.seq == seq, (append.seq, seq)
         self._in_flight = self._in_flight_entry = None
-        self._to_project.append((seq, entry))
-        self._books.apply(seq, tally_of(entry))
+        self._projection.on_journaled(seq, entry)
         if entry.checkpoint is not None:
             self._offset = entry.checkpoint.offset
             self._retired_through = entry.checkpoint.retired_through
             self._recent.retire(self._retired_through)
         for window, positions in self._in_flight_unsent:
             for n in positions:
-                candidate = window.candidate(n, event=Event.NOT_SENT)
-                if candidate.body is None:
-                    self._wait_for_body(window.message_ids[n], candidate)
-                else:
-                    # A row may have asked for its body meanwhile.
-                    self._bodyless.pop(window.message_ids[n], None)
-                    self._queue[window.message_ids[n]] = candidate
+                self._backlog.put_back(
+                    window.message_ids[n], window.candidate(n, event=Event.NOT_SENT)
+                )
         self._in_flight_unsent = []
         claimed = self._in_flight_window
         self._in_flight_window = None
@@ -371,33 +281,27 @@ class Lane:
 
     def on_projected(self) -> None:
         """Take the acknowledgement of `Project`."""
-        assert self._projecting_through is not None
-        self._projected_through, self._projecting_through = self._projecting_through, None
-        while self._to_project and self._to_project[0][0] <= self._projected_through:
-            self._to_project.popleft()
+        self._projection.on_projected()
 
     def on_project_failed(self, *, now: Instant) -> None:
         """Note that the rows may or may not have been written; they are written again."""
-        self._projecting_through = None
-        self._project_not_before = later(now, self._windows.checkpoint_ms)
+        self._projection.on_project_failed(now=now)
 
     def on_books_read(self, cells: Sequence[BookCell]) -> None:
         """Take the answer to `ReadBooks`."""
-        self._books.on_read(cells)
+        self._projection.on_books_read(cells)
 
     def on_books_read_failed(self, *, now: Instant) -> None:
         """Note that the cells could not be read."""
-        self._books.on_read_failed()
-        self._books_not_before = later(now, self._windows.checkpoint_ms)
+        self._projection.on_books_read_failed(now=now)
 
     def on_books_written(self) -> None:
         """Take the acknowledgement of `WriteBooks`."""
-        self._books.on_written()
+        self._projection.on_books_written()
 
     def on_books_write_failed(self, *, now: Instant) -> None:
         """Note that the cells may or may not have been written; they are written again."""
-        self._books.on_write_failed()
-        self._books_not_before = later(now, self._windows.checkpoint_ms)
+        self._projection.on_books_write_failed(now=now)
 
     # --- decisions ----------------------------------------------------------------------------
 
@@ -409,48 +313,13 @@ class Lane:
         actions: list[Action] = []
         actions.extend(self._to_hand_over)
         self._to_hand_over = []
-        self._decide_reading(now, actions)
+        actions.extend(
+            self._backlog.decide(now, open_count=self._open_count, is_draining=self._is_draining)
+        )
         if self._in_flight is None:
             self._decide_append(now, actions)
-        self._decide_projection(now, actions)
-        self._decide_books(now, actions)
+        actions.extend(self._projection.decide(now, is_draining=self._is_draining))
         return actions
-
-    def _decide_reading(self, now: Instant, actions: list[Action]) -> None:
-        if self._pending and not self._folds_asked and now >= self._folds_not_before:
-            self._folds_asked = True
-            actions.append(
-                ReadFolds(keys=[(rows[0][2], id_) for id_, rows in self._pending.items()])
-            )
-        if self._bodyless and not self._bodies_asked and now >= self._bodies_not_before:
-            room = 2 * self._windows.claims_open_max - len(self._queue)
-            if room > 0:
-                self._bodies_asked = True
-                actions.append(
-                    ReadBodies(
-                        keys=[(row.pk, id_) for id_, row in islice(self._bodyless.items(), room)]
-                    )
-                )
-        if self._is_reading or self._is_draining:
-            return
-        is_due = (
-            self._read_wanted
-            or self._resume is not None
-            or now >= later(self._read_at, self._windows.idle_read_ms)
-        )
-        if not is_due:
-            return
-        unresolved_count = self.backlog_count + self._open_count
-        room = self._windows.read_ahead_rows_max - unresolved_count
-        if room < self._windows.claims_open_max:
-            self._is_lagging = True
-            return
-        if len(self._held) >= self._windows.read_ahead_rows_max:
-            self._held = deque(row for row in self._held if not self._is_resolved(row[1], row[2]))
-        self._is_reading, self._read_wanted, self._read_at = True, False, now
-        actions.append(
-            ReadRows(from_at=self._cursor, limit=min(room, READ_PAGE_ROWS_MAX), resume=self._resume)
-        )
 
     def _decide_append(self, now: Instant, actions: list[Action]) -> None:
         builder = EntryBuilder()
@@ -534,21 +403,20 @@ class Lane:
         room = self._windows.claims_open_max - self._open_count
         if (
             room <= 0
-            or not self._queue
+            or not self._backlog.has_candidates
             or self._is_draining
             or now < self._claim_not_before
             or self._recent.entries_count >= ENTRIES_UNRETIRED_MAX
         ):
             return None
-        taken = list(islice(self._queue.items(), room))
+        taken = self._backlog.first_candidates(room)
         # The outcomes of a window come with details, and must fit in one body as well.
         room_bytes = min(room_bytes, JOURNAL_LINES_BYTES_MAX - OUTCOME_DETAILS_BYTES_MAX)
         while taken and lines_bytes([c.group for _, c in taken], {}) > room_bytes:
             taken = taken[: len(taken) // 2]
         if not taken:
             return None
-        for id_, _ in taken:
-            del self._queue[id_]
+        self._backlog.claim(id_ for id_, _ in taken)
         expired = expired_positions(
             [candidate for _, candidate in taken],
             now=now,
@@ -593,76 +461,22 @@ class Lane:
             self._is_draining and not has_lines
         ):
             return None
-        held = self._held
-        while held and self._is_resolved(held[0][1], held[0][2]):
-            held.popleft()
-        offset = max(self._offset, min(self._cursor, held[0][0]) if held else self._cursor)
+        offset = max(self._offset, self._backlog.resolved_before())
         retired_through = self._recent.retirable_through(
             offset=offset,
-            prompt_us=self._prompt_us,
-            done_through=min(self._projected_through, self._books.written_through),
+            prompt_us=self._windows.prompt_ms * 1_000,
+            done_through=self._projection.done_through,
         )
         retired_through = max(retired_through, self._retired_through)
         if has_lines:
             is_worth_it = offset > self._offset or retired_through > self._retired_through
         else:
             # An idle lane writes nothing: only what spares a successor work is worth an entry.
-            rows_below = self._newest_row_at is not None and (
-                self._offset <= self._newest_row_at and offset > self._offset
+            newest_row_at = self._backlog.newest_row_at
+            rows_below = newest_row_at is not None and (
+                self._offset <= newest_row_at and offset > self._offset
             )
             is_worth_it = rows_below or self._recent.names_any_through(retired_through)
         if not is_worth_it:
             return None
         return Checkpoint(offset=offset, retired_through=retired_through)
-
-    def _decide_projection(self, now: Instant, actions: list[Action]) -> None:
-        if (
-            self._projecting_through is not None
-            or not self._to_project
-            or now < self._project_not_before
-        ):
-            return
-        rows: list[TimelineRow] = []
-        for seq, entry in self._to_project:
-            rows.extend(entry.timeline_rows())
-            self._projecting_through = seq
-            if len(rows) >= PROJECT_ROWS_MAX:
-                break
-        if rows:
-            actions.append(Project(rows=rows))
-        else:
-            self.on_projected()
-
-    def _decide_books(self, now: Instant, actions: list[Action]) -> None:
-        if now < self._books_not_before:
-            return
-        unread = self._books.take_unread()
-        if unread:
-            actions.append(ReadBooks(books=unread))
-        if now >= later(self._books_written_at, self._windows.checkpoint_ms) or self._is_draining:
-            cells = self._books.take_cells()
-            if cells:
-                self._books_written_at = now
-                actions.append(WriteBooks(cells=cells))
-
-    # --- rows ---------------------------------------------------------------------------------
-
-    def _unresolved(self, rows: Sequence[BufferRow]) -> Sequence[BufferRow]:
-        """Return the rows that are not plainly resolved; most of them are, behind doorbells."""
-        step_of = self._recent.step_or_none
-        return [row for row in rows if (step_of(row[1]) or 0) & EVENT_MASK < RESOLVED_FROM]
-
-    def _is_resolved(self, id_: MessageId, attempt: int) -> bool:
-        """Return whether a row that the cursor has read holds the offset no longer."""
-        step = self._recent.step(id_)
-        if step is None:
-            # Named once and retired since, or dropped by its fold; else it still waits here.
-            return not (id_ in self._queue or id_ in self._bodyless or id_ in self._pending)
-        if step & EVENT_MASK >= RESOLVED_FROM:
-            return True
-        awaited = attempt_awaited(step)
-        return attempt_of(step) > attempt if awaited is None else awaited > attempt
-
-    def _wait_for_body(self, id_: MessageId, candidate: Candidate) -> None:
-        if id_ not in self._queue and id_ not in self._bodyless:
-            self._bodyless[id_] = candidate

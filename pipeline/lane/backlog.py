@@ -1,0 +1,266 @@
+"""What a lane has read of its buffer and not yet claimed (design 5.3).
+
+Rows come twice: with doorbells, which are hints, and by the cursor, which reads each row once.
+Here they become candidates.  A prompt row at or above the journaled offset whose id is in no
+un-retired entry was never claimed; for any other the fold of its timeline is read first, and
+meanwhile its id is pending.  A row without a body waits for it.  What the cursor has read is
+remembered until it is resolved, wherever it waits: the offset may not pass it.
+
+The number of messages in memory is bounded.  What does not fit stays in the buffer: the lane lags,
+and the cursor comes by.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
+
+from pipeline.instant import Instant, later
+from pipeline.lane.actions import Action, ReadBodies, ReadFolds, ReadRows
+from pipeline.lane.recent import RecentSet
+from pipeline.lane.window import Candidate
+from pipeline.lifecycle import EVENT_MASK, RESOLVED_FROM, Step, attempt_awaited, attempt_of
+from pipeline.limits import READ_PAGE_ROWS_MAX, Windows
+from pipeline.message import Body, BufferRow, MessageId, PartitionKey
+from pipeline.ports import BufferPage
+
+
+class Backlog:
+    """The rows of one owner.  Events and actions are those of its `Lane`."""
+
+    def __init__(
+        self, recent: RecentSet, *, offset: Instant, windows: Windows, now: Instant
+    ) -> None:
+        self._recent = recent
+        self._windows = windows
+        self._prompt_us = windows.prompt_ms * 1_000
+
+        self._cursor = offset
+        self._resume: bytes | None = None
+        self._is_reading = False
+        self._read_wanted = True
+        self._read_at = now
+        self._newest_row_at: Instant | None = None
+        self._is_lagging = False
+        self._held: deque[tuple[Instant, MessageId, int]] = deque()
+
+        self._pending: dict[MessageId, list[BufferRow]] = {}
+        self._folds_asked = False
+        self._folds_not_before = now
+        self._bodyless: dict[MessageId, Candidate] = {}
+        self._bodies_asked = False
+        self._bodies_not_before = now
+        self._queue: dict[MessageId, Candidate] = {}
+
+        self.rows_read_count = 0
+        self.bodies_missing_count = 0
+        self.doorbells_dropped_count = 0
+
+    # --- what its lane may ask ----------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Return how many messages are in memory and not claimed."""
+        return len(self._queue) + len(self._bodyless) + len(self._pending)
+
+    @property
+    def has_candidates(self) -> bool:
+        """Whether a message may be claimed now."""
+        return bool(self._queue)
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether rows are being read."""
+        return self._is_reading
+
+    @property
+    def is_lagging(self) -> bool:
+        """The cursor is behind; doorbells are dropped until it has caught up."""
+        return self._is_lagging
+
+    @property
+    def next_read_at(self) -> Instant:
+        """When rows are read again though no event came."""
+        return later(self._read_at, self._windows.idle_read_ms)
+
+    @property
+    def newest_row_at(self) -> Instant | None:
+        """The `at` of the newest row that the cursor has read."""
+        return self._newest_row_at
+
+    def resolved_before(self) -> Instant:
+        """Return an instant before which every row is resolved."""
+        held = self._held
+        while held and self._is_resolved(held[0][1], held[0][2]):
+            held.popleft()
+        return min(self._cursor, held[0][0]) if held else self._cursor
+
+    def first_candidates(self, count: int) -> list[tuple[MessageId, Candidate]]:
+        """Return up to `count` messages that may be claimed, the first first."""
+        return list(islice(self._queue.items(), count))
+
+    def claim(self, ids: Iterable[MessageId]) -> None:
+        """Let go of candidates that the next entry names."""
+        for id_ in ids:
+            del self._queue[id_]
+
+    def put_back(self, id_: MessageId, candidate: Candidate) -> None:
+        """Take a message back whose claim certainly ended without a hand-over."""
+        if candidate.body is None:
+            self._wait_for_body(id_, candidate)
+        else:
+            # A row may have asked for its body meanwhile.
+            self._bodyless.pop(id_, None)
+            self._queue[id_] = candidate
+
+    # --- events -------------------------------------------------------------------------------
+
+    def on_doorbell(
+        self,
+        *,
+        message_ids: Sequence[MessageId],
+        partition_keys: Sequence[PartitionKey],
+        borns: Sequence[Instant],
+        groups: Sequence[str],
+        bodies: Sequence[Body],
+        offset: Instant,
+    ) -> None:
+        """See `Lane.on_doorbell`; `offset` is the journaled one."""
+        room = 0 if self._is_lagging else self._windows.read_ahead_rows_max - len(self)
+        if room < len(message_ids):
+            self.doorbells_dropped_count += len(message_ids) - max(room, 0)
+            self._read_wanted = True
+            if room <= 0:
+                return
+        floor = offset - self._prompt_us
+        recent, queue, pending, bodyless = self._recent, self._queue, self._pending, self._bodyless
+        rows = zip(message_ids, partition_keys, borns, groups, bodies, strict=True)
+        for id_, pk, born, group, body in islice(rows, room):
+            # Below the floor an id may be forgotten: only its row can tell, with the timeline.
+            if born < floor or id_ in recent or id_ in pending or id_ in queue:
+                continue
+            waiting = bodyless.get(id_)
+            candidate = waiting or Candidate(pk, born, group, None, body)
+            if not body:
+                bodyless.setdefault(id_, candidate)
+            else:
+                bodyless.pop(id_, None)
+                queue[id_] = candidate._replace(body=body) if waiting else candidate
+
+    def on_rows(self, page: BufferPage, *, through: Instant, offset: Instant) -> None:
+        """See `Lane.on_rows`; `offset` is the journaled one."""
+        self._is_reading = False
+        self.rows_read_count += len(page.rows)
+        for at, id_, pk, born, attempt, group in self._unresolved(page.rows):
+            self._held.append((at, id_, attempt))
+            step = self._recent.step(id_)
+            if step is not None:
+                if attempt_awaited(step) == attempt:
+                    self._wait_for_body(id_, Candidate(pk, born, group, step, None))
+            elif id_ in self._pending:
+                self._pending[id_].append((at, id_, pk, born, attempt, group))
+            elif attempt == 1 and at <= born + self._prompt_us and at >= offset:
+                self._wait_for_body(id_, Candidate(pk, born, group, None, None))
+            elif id_ not in self._queue and id_ not in self._bodyless:
+                self._pending[id_] = [(at, id_, pk, born, attempt, group)]
+        if page.rows:
+            # Rows come in order: all before the last one were read.
+            self._newest_row_at = page.rows[-1][0]
+            self._cursor = max(self._cursor, self._newest_row_at)
+        self._resume = page.resume
+        if page.resume is None:
+            self._cursor = max(self._cursor, through)
+            self._is_lagging = False
+
+    def on_read_failed(self) -> None:
+        """See `Lane.on_read_failed`."""
+        self._is_reading, self._resume = False, None
+
+    def on_bodies(
+        self, asked: Iterable[MessageId], bodies: Mapping[MessageId, Body], *, now: Instant
+    ) -> None:
+        """See `Lane.on_bodies`."""
+        self._bodies_asked = False
+        for id_ in asked:
+            candidate = self._bodyless.pop(id_, None)
+            if candidate is None:
+                continue
+            body = bodies.get(id_)
+            if body is not None:
+                self._queue[id_] = candidate._replace(body=body)
+            else:
+                self._bodyless[id_] = candidate
+                self._bodies_not_before = later(now, self._windows.idle_read_ms)
+                self.bodies_missing_count += 1
+
+    def on_bodies_failed(self, *, now: Instant) -> None:
+        """See `Lane.on_bodies_failed`."""
+        self._bodies_asked = False
+        self._bodies_not_before = later(now, self._windows.checkpoint_ms)
+
+    def on_folds(self, asked: Iterable[MessageId], folds: Mapping[MessageId, Step]) -> None:
+        """See `Lane.on_folds`."""
+        self._folds_asked = False
+        for id_ in asked:
+            step = folds.get(id_)
+            for _, _, pk, born, attempt, group in self._pending.pop(id_, []):
+                if attempt_awaited(step) == attempt:
+                    self._wait_for_body(id_, Candidate(pk, born, group, step, None))
+
+    def on_folds_failed(self, *, now: Instant) -> None:
+        """See `Lane.on_folds_failed`."""
+        self._folds_asked = False
+        self._folds_not_before = later(now, self._windows.checkpoint_ms)
+
+    # --- decisions ----------------------------------------------------------------------------
+
+    def decide(self, now: Instant, *, open_count: int, is_draining: bool) -> list[Action]:
+        """Return what is to be read now; `open_count` messages are claimed without outcome."""
+        actions: list[Action] = []
+        if self._pending and not self._folds_asked and now >= self._folds_not_before:
+            self._folds_asked = True
+            actions.append(
+                ReadFolds(keys=[(rows[0][2], id_) for id_, rows in self._pending.items()])
+            )
+        if self._bodyless and not self._bodies_asked and now >= self._bodies_not_before:
+            room = 2 * self._windows.claims_open_max - len(self._queue)
+            if room > 0:
+                self._bodies_asked = True
+                actions.append(
+                    ReadBodies(
+                        keys=[(row.pk, id_) for id_, row in islice(self._bodyless.items(), room)]
+                    )
+                )
+        if self._is_reading or is_draining:
+            return actions
+        if not (self._read_wanted or self._resume is not None or now >= self.next_read_at):
+            return actions
+        room = self._windows.read_ahead_rows_max - len(self) - open_count
+        if room < self._windows.claims_open_max:
+            self._is_lagging = True
+            return actions
+        if len(self._held) >= self._windows.read_ahead_rows_max:
+            self._held = deque(row for row in self._held if not self._is_resolved(row[1], row[2]))
+        self._is_reading, self._read_wanted, self._read_at = True, False, now
+        actions.append(
+            ReadRows(from_at=self._cursor, limit=min(room, READ_PAGE_ROWS_MAX), resume=self._resume)
+        )
+        return actions
+
+    def _unresolved(self, rows: Sequence[BufferRow]) -> Sequence[BufferRow]:
+        """Return the rows that are not plainly resolved; most of them are, behind doorbells."""
+        step_of = self._recent.step_or_none
+        return [row for row in rows if (step_of(row[1]) or 0) & EVENT_MASK < RESOLVED_FROM]
+
+    def _is_resolved(self, id_: MessageId, attempt: int) -> bool:
+        """Return whether a row that the cursor has read holds the offset no longer."""
+        step = self._recent.step(id_)
+        if step is None:
+            # Named once and retired since, or dropped by its fold; else it still waits here.
+            return not (id_ in self._queue or id_ in self._bodyless or id_ in self._pending)
+        if step & EVENT_MASK >= RESOLVED_FROM:
+            return True
+        awaited = attempt_awaited(step)
+        return attempt_of(step) > attempt if awaited is None else awaited > attempt
+
+    def _wait_for_body(self, id_: MessageId, candidate: Candidate) -> None:
+        if id_ not in self._queue and id_ not in self._bodyless:
+            self._bodyless[id_] = candidate

@@ -1,0 +1,113 @@
+"""What is journaled goes on to the timeline and the books (design 5.3, 5.6).
+
+Nothing else does: a deposed owner can project nothing that its successor does not know.  One write
+of timeline rows and one of cells are under way; whichever may have failed is made again, as both
+may be repeated.  Entries retire behind `done_through` only.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+
+from pipeline.instant import Instant, earlier, later
+from pipeline.lane.actions import Action, Project, ReadBooks, WriteBooks
+from pipeline.lane.books import LaneBooks, tally_of
+from pipeline.lane.entry import Entry
+from pipeline.limits import PROJECT_ROWS_MAX, Windows
+from pipeline.message import TimelineRow
+from pipeline.ports import BookCell
+
+
+class Projection:
+    """For one owner.  Events and actions are those of its `Lane`."""
+
+    def __init__(self, *, retired_through: int, windows: Windows, now: Instant) -> None:
+        self._checkpoint_ms = windows.checkpoint_ms
+        self._to_project: deque[tuple[int, Entry]] = deque()
+        self._projecting_through: int | None = None
+        self._project_not_before = now
+        self._projected_through = retired_through
+        self._books = LaneBooks()
+        self._books_written_at = earlier(now, windows.checkpoint_ms)
+        self._books_not_before = now
+
+    @property
+    def done_through(self) -> int:
+        """Every entry up to this seq is in the timeline and in the books, both acknowledged."""
+        return min(self._projected_through, self._books.written_through)
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing is left to write."""
+        return not self._to_project and self._projecting_through is None and self._books.is_settled
+
+    def on_journaled(self, seq: int, entry: Entry) -> None:
+        """Take an entry that is definitely in the journal.  They come in the order of seq."""
+        self._to_project.append((seq, entry))
+        self._books.apply(seq, tally_of(entry))
+
+    def on_projected(self) -> None:
+        """See `Lane.on_projected`."""
+        assert self._projecting_through is not None
+        self._projected_through, self._projecting_through = self._projecting_through, None
+        while self._to_project and self._to_project[0][0] <= self._projected_through:
+            self._to_project.popleft()
+
+    def on_project_failed(self, *, now: Instant) -> None:
+        """See `Lane.on_project_failed`."""
+        self._projecting_through = None
+        self._project_not_before = later(now, self._checkpoint_ms)
+
+    def on_books_read(self, cells: Sequence[BookCell]) -> None:
+        """See `Lane.on_books_read`."""
+        self._books.on_read(cells)
+
+    def on_books_read_failed(self, *, now: Instant) -> None:
+        """See `Lane.on_books_read_failed`."""
+        self._books.on_read_failed()
+        self._books_not_before = later(now, self._checkpoint_ms)
+
+    def on_books_written(self) -> None:
+        """See `Lane.on_books_written`."""
+        self._books.on_written()
+
+    def on_books_write_failed(self, *, now: Instant) -> None:
+        """See `Lane.on_books_write_failed`."""
+        self._books.on_write_failed()
+        self._books_not_before = later(now, self._checkpoint_ms)
+
+    def decide(self, now: Instant, *, is_draining: bool) -> list[Action]:
+        """Return what is to be written now."""
+        actions: list[Action] = []
+        self._decide_timeline(now, actions)
+        self._decide_books(now, actions, is_draining=is_draining)
+        return actions
+
+    def _decide_timeline(self, now: Instant, actions: list[Action]) -> None:
+        if (
+            self._projecting_through is not None
+            or not self._to_project
+            or now < self._project_not_before
+        ):
+            return
+        rows: list[TimelineRow] = []
+        for seq, entry in self._to_project:
+            rows.extend(entry.timeline_rows())
+            self._projecting_through = seq
+            if len(rows) >= PROJECT_ROWS_MAX:
+                break
+        if rows:
+            actions.append(Project(rows=rows))
+        else:
+            self.on_projected()
+
+    def _decide_books(self, now: Instant, actions: list[Action], *, is_draining: bool) -> None:
+        if now < self._books_not_before:
+            return
+        unread = self._books.take_unread()
+        if unread:
+            actions.append(ReadBooks(books=unread))
+        if now >= later(self._books_written_at, self._checkpoint_ms) or is_draining:
+            cells = self._books.take_cells()
+            if cells:
+                self._books_written_at = now
+                actions.append(WriteBooks(cells=cells))
