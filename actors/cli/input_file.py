@@ -75,7 +75,7 @@ class InputFile:
 
     name: str
     path: Path | None  # None: standard input
-    size_bytes: int | None  # None: not known before the end
+    size_bytes: int | None  # None: no regular file, and so not known before the end
     format: InputFormat
     format_reason: str  # how the format was found, for a person to read
     columns: tuple[str, ...]
@@ -89,6 +89,11 @@ class InputFile:
     def has_rows(self) -> bool:
         """Whether records are sequences in the order of `columns`, not mappings."""
         return self.format is not InputFormat.JSONL
+
+    @property
+    def is_regular(self) -> bool:
+        """Whether it is a file that can be read twice and is there as a whole."""
+        return self.size_bytes is not None
 
     def describe(self) -> str:
         """Return one line that says how the input is read."""

@@ -28,6 +28,7 @@ from actors.cli.preview import show_preview
 from actors.cli.progress import SendProgress
 from actors.cli.rejects import RejectFile
 from actors.cli.sending import SendAccount, send_chunks
+from actors.cli.slow_input import chunks_of
 from cluster.local.data_folder import DataFolder
 from cluster.local.platform_lock import read_platform
 from cluster.runtime.clock import SystemClock
@@ -198,7 +199,8 @@ def send(
     def open_again() -> tuple[InputFile, FieldMapping]:
         opened = open_input(
             file,
-            standard_input=sys.stdin.buffer,
+            # Without the buffer, whose lock a thread that waits for input would hold (slow_input).
+            standard_input=getattr(sys.stdin.buffer, "raw", sys.stdin.buffer),
             format_name=format_name,
             columns=None if columns is None else columns.split(","),
             has_header=header,
@@ -215,8 +217,10 @@ def send(
         show_preview(opened, mapping, as_json=as_json)
         return
     if strict:
-        if opened.path is None:
-            raise InputInvalid("--strict reads the input twice: give it a file, not standard input")
+        if not opened.is_regular:
+            raise InputInvalid(
+                "--strict reads the input twice: give it a file, not standard input or a pipe"
+            )
         refuse_any(read_chunks(opened, mapping))
         opened.close()
         opened, mapping = open_again()
@@ -269,7 +273,7 @@ def key_of_batch(asked: str | None, opened: InputFile) -> bytes:
         if not 1 <= len(encoded) <= BATCH_KEY_BYTES_MAX:
             raise InputInvalid(f"--batch-key: 1 to {BATCH_KEY_BYTES_MAX} bytes")
         return b"named:" + encoded
-    if opened.path is None:
+    if opened.path is None or not opened.is_regular:
         # What comes through a pipe has no digest before its end; a repeat would be a new batch.
         return b"stream:" + secrets.token_bytes(16)
     return b"digest:" + batch_key_of(opened.path)
@@ -291,7 +295,7 @@ async def send_opened(
     account_began_at = SystemClock().now() / 1e6
     with SendProgress(console, size_bytes=opened.size_bytes, seconds=time.perf_counter) as progress:
         account = await send_chunks(
-            read_chunks(opened, mapping),
+            chunks_of(opened, mapping),
             tenant=mapping.tenant,
             batch_key=batch_key,
             sender=Sender(find_ingesters, chance=random.Random()),

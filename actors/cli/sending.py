@@ -4,7 +4,7 @@ Every record of the file ends in exactly one of the three.  What was accepted st
 whatever happens to the rest; the batch's key makes a second run send nothing twice.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -52,7 +52,7 @@ class SendAccount:
 
 
 async def send_chunks(
-    chunks: Iterator[Chunk],
+    chunks: AsyncIterator[Chunk],
     *,
     tenant: str,
     batch_key: bytes,
@@ -104,13 +104,13 @@ async def send_chunks(
 
 
 async def _submit_chunks(
-    chunks: Iterator[Chunk],
+    chunks: AsyncIterator[Chunk],
     tenant: str,
     batch_key: bytes,
     account: SendAccount,
     rejects: Rejects,
 ) -> AsyncIterator[SubmitChunk]:
-    for chunk in chunks:
+    async for chunk in chunks:
         _refuse(chunk.refused, account=account, rejects=rejects)
         places: Sequence[int] = range(len(chunk.bodies))
         if chunk.keys is not None:
