@@ -1,7 +1,8 @@
 """A platform over two raylets that stand for two machines; prints where its actors run, as JSON.
 
-A program of its own: Ray reads its environment once, when it is imported.  `python -m` with the
-data folder, and the machines that the nodes of the ring are said to be on.
+The ring has three nodes of one core each.  A program of its own: Ray reads its environment once,
+when it is imported.  `python -m` with the data folder, and the machines that the nodes of the ring
+are said to be on.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from typing import Any
 from actors.cli.open_folder import open_folder
 from actors.config import MACHINE_LABEL, NAMESPACE, PlatformConfig
 from cluster.runtime.ray_environment import prepare_ray_environment
-from cluster.runtime.settings import Settings
+from cluster.runtime.settings import LocalSettings, Settings
 
 _LOOKS_MAX = 600
 
@@ -44,8 +45,18 @@ async def _places(platform: PlatformConfig) -> dict[str, Any]:
     return {"is_complete": status["is_complete"], "places": places}
 
 
+def _warnings(cluster: Any) -> list[str]:
+    logs = Path(cluster.head_node.get_logs_dir_path())
+    return [
+        line
+        for log in logs.glob("worker-*.err")
+        for line in log.read_text().splitlines()
+        if "warning" in line
+    ]
+
+
 def main(data: Path, machines: dict[str, str]) -> None:
-    settings = Settings(data=data)
+    settings = Settings(data=data, local=LocalSettings(nodes=3, shards=1))
     open_folder(settings)
     prepare_ray_environment(data, niceness=0)
     import ray
@@ -62,7 +73,8 @@ def main(data: Path, machines: dict[str, str]) -> None:
             settings=settings,
             machines=machines,
         )
-        print(json.dumps(asyncio.run(_places(platform))))  # noqa: T201
+        told = asyncio.run(_places(platform)) | {"warnings": _warnings(cluster)}
+        print(json.dumps(told))  # noqa: T201
         ray.shutdown()
     finally:
         cluster.shutdown()  # type: ignore[no-untyped-call]
