@@ -53,7 +53,7 @@ imports: $(STAMP)
 	$(BIN)/lint-imports --no-logo
 
 fast-tests: $(STAMP)
-	$(BIN)/python -m pytest -q $(FAST_TESTS)
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal $(FAST_TESTS)
 
 .PHONY: test
 test: check ## everything: check, then integration, chaos and acceptance tests
