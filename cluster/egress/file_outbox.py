@@ -3,11 +3,16 @@
 One file a lane: `DATA/outbox/<channel>/<lane>.jsonl`.  A writer that finds a last line without an
 end (its predecessor died while it wrote) ends it first, so that what follows is not glued to it;
 the torn line is no hand-over, and its message is uncertain anyway.
+
+Who reads the files may move them away.  What is written to a file that has no name any more is read
+by nobody, so each write looks whether the file still lies in its place, and once more, when it is
+done, whether it was removed meanwhile.
 """
 
 import asyncio
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -48,26 +53,41 @@ class FileOutbox:
     def _append(self, lane: LaneId, data: bytes) -> Written:
         written = 0
         try:
-            file = self._files.get(lane)
+            file = self._in_place(lane)
             if file is None:
                 file = self._open(lane)
             view = memoryview(data)
             while written < len(data):
                 written += os.write(file, view[written:])
             os.fdatasync(file)
+            if not os.fstat(file).st_nlink:
+                raise FileNotFoundError("the file was removed while it was written")
         except OSError as error:
             self._forget(lane)
             return Written(bytes_count=written, is_durable=False, error=str(error))
         return Written(bytes_count=written, is_durable=True, error="")
 
+    def _in_place(self, lane: LaneId) -> int | None:
+        """Return the lane's open file, None if it has none or another lies under its name."""
+        file = self._files.get(lane)
+        if file is None:
+            return None
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.stat(self._path(lane)), os.fstat(file)):
+                return file
+        self._forget(lane)
+        return None
+
+    def _path(self, lane: LaneId) -> Path:
+        return self._folder / lane.channel / f"{lane}.jsonl"
+
     def _open(self, lane: LaneId) -> int:
         if len(self._files) >= _FILES_OPEN_MAX:
             os.close(self._files.pop(next(iter(self._files))))
-        folder = self._folder / lane.channel
+        path = self._path(lane)
+        folder = path.parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = os.open(
-            folder / f"{lane}.jsonl", os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600
-        )
+        file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             size = os.fstat(file).st_size
             if size and os.pread(file, 1, size - 1) != b"\n":

@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ class Disk:
         self.room_bytes: int | None = None  # until the disk is full
         self.write_bytes_max: int | None = None  # a signal may end a write early
         self.sync_fails = False
+        self.before_sync: Callable[[], None] | None = None
         self.opened: dict[int, str] = {}
         self.folders_synced: list[str] = []
 
@@ -56,6 +57,8 @@ class Disk:
 
     def fdatasync(self, file: int) -> None:
         self.calls.append("sync")
+        if self.before_sync is not None:
+            self.before_sync()
         if self.sync_fails:
             raise OSError(errno.EIO, "Input/output error")
         os.fdatasync(file)
@@ -203,6 +206,46 @@ def test_two_writers_of_one_lane_overwrite_nothing(
     append(outbox, b"three\n")
     successor.close()
     assert file.read_bytes() == b"one\ntwo\nthree\n"
+
+
+# --- readers who take files away ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["moved", "removed"])
+def test_a_file_that_was_taken_away_is_begun_anew(
+    outbox: FileOutbox, tmp_path: Path, file: Path, is_kept: bool
+) -> None:
+    append(outbox, b"one\n\n\n")
+    if is_kept:
+        file.rename(tmp_path / "taken.jsonl")
+    else:
+        file.unlink()
+        file.parent.rmdir()
+    assert append(outbox, b"two\n\n\n") == DURABLE
+    assert file.read_bytes() == b"two\n\n\n"
+    assert len(outbox._files) == 1
+
+
+def test_a_file_that_another_put_in_its_place_is_gone_on_with(
+    outbox: FileOutbox, tmp_path: Path, file: Path
+) -> None:
+    append(outbox, b"one\n\n\n")
+    (tmp_path / "other").write_bytes(b"torn")
+    (tmp_path / "other").rename(file)
+    assert append(outbox, b"two\n\n\n") == DURABLE
+    assert file.read_bytes() == b"torn\ntwo\n\n\n"
+
+
+def test_a_file_that_is_removed_while_it_is_written_leaves_everything_in_doubt(
+    outbox: FileOutbox, disk: Disk, file: Path
+) -> None:
+    disk.before_sync = file.unlink
+    written = append(outbox, b"one\n")
+    assert (written.bytes_count, written.is_durable) == (4, False)
+    assert "removed" in written.error
+    disk.before_sync = None
+    assert append(outbox, b"two\n\n\n") == DURABLE
+    assert file.read_bytes() == b"two\n\n\n"
 
 
 # --- faults ---------------------------------------------------------------------------------------
