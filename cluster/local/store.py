@@ -52,7 +52,11 @@ class LocalStore:
     ) -> None:
         self._generation = folder.generation
         # A file is opened, and its threads start, when something is first asked of it.
-        self._files = {core: CoreFile(folder.core_path(core), clock=clock) for core in cores}
+        # The clock may have been set back since the folder was made; lanes begin to read then.
+        at_min = Instant(folder.generation.starts_at)
+        self._files = {
+            core: CoreFile(folder.core_path(core), clock=clock, at_min=at_min) for core in cores
+        }
         self._sweeps = {
             core: Sweep(file, clock=clock, windows=windows, retired_through=retired_through)
             for core, file in self._files.items()

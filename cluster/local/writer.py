@@ -36,15 +36,20 @@ ResultT = TypeVar("ResultT")
 # waits for it.  If they stay, a later one tries again.
 _READERS_BUSY_MS_MAX: Final = 200
 
+LONG_AGO: Final = Instant(0)
+
 
 class Transaction:
     """What an operation is given: a connection that holds the write lock, and the time."""
 
-    __slots__ = ("_clock", "_given", "connection")
+    __slots__ = ("_at_min", "_clock", "_given", "connection")
 
-    def __init__(self, connection: sqlite3.Connection, clock: Clock) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, clock: Clock, at_min: Instant = LONG_AGO
+    ) -> None:
         self.connection = connection
         self._clock = clock
+        self._at_min = at_min
         self._given: int | None = None
 
     def now(self) -> Instant:
@@ -54,11 +59,12 @@ class Transaction:
     def give_at(self, count: int) -> Instant:
         """Return the first of `count` instants in a row, all later than any that was ever given.
 
-        So the order of `at` is the order of commits, whatever the wall clock does.
+        So the order of `at` is the order of commits, whatever the wall clock does.  Nor is any
+        before the first instant that a lane reads from.
         """
         if self._given is None:
             self._given = self.connection.execute("SELECT at FROM clock").fetchone()[0]
-        first = max(self._given + 1, self._clock.now())
+        first = max(self._given + 1, self._at_min, self._clock.now())
         self._given = first + count - 1
         return Instant(first)
 
@@ -81,9 +87,10 @@ class _Checkpoint(_WriteErrand):
 class Writer(FileThread[Transaction]):
     """Writes to one file, in turn with every other process that does."""
 
-    def __init__(self, path: Path, *, clock: Clock) -> None:
+    def __init__(self, path: Path, *, clock: Clock, at_min: Instant = LONG_AGO) -> None:
         super().__init__(path, purpose="writer")
         self._clock = clock
+        self._at_min = at_min
         self._wal_path = path.with_name(path.name + "-wal")
         self._turnstile = Turnstile(path)
         self._connection: sqlite3.Connection | None = None
@@ -155,7 +162,7 @@ class Writer(FileThread[Transaction]):
             self._let_go()
             return self._refused(group, error)
         try:
-            transaction = Transaction(connection, self._clock)
+            transaction = Transaction(connection, self._clock, self._at_min)
             answers = [Answer(errand, value=errand.operation(transaction)) for errand in group]
             transaction.finish()
         except Exception as error:
