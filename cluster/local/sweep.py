@@ -4,6 +4,10 @@ Each step first looks, with the reader, and writes only what it found, so that a
 nothing is old is not written.  What lies in the order of time (bodies, the buffer, a journal) is
 taken from its old end.  What lies in the order of ids is walked, a stretch a step, round and round.
 
+A row of the buffer goes when its time is over and its message is resolved.  One that is not (no
+platform ran, or its channel has no connector) stays as long as its body: its lane will still say
+what became of it.
+
 A journal entry goes when its owner said that nobody needs it (`retired_through` of the newest
 checkpoint) and its time is over: its lane may be asked for it until then.
 """
@@ -14,12 +18,14 @@ from functools import partial
 from itertools import takewhile
 from typing import Final
 
-from cluster.local.blocks import unpack_bodies
+from cluster.local.blocks import unpack_bodies, unpack_buffer
 from cluster.local.core_file import CoreFile
 from cluster.local.packed_ids import IDS, joined
+from cluster.local.timeline import folds
 from cluster.local.writer import Transaction
 from pipeline.instant import Instant, earlier
 from pipeline.lane.entry import EntryUnreadable, decode_entry
+from pipeline.lifecycle import EVENT_MASK, RESOLVED_FROM
 from pipeline.limits import (
     OWNER_TTL_MS,
     SWEEP_BLOCKS_MAX,
@@ -27,6 +33,7 @@ from pipeline.limits import (
     WAL_CHECKPOINT_BYTES_MIN,
     Windows,
 )
+from pipeline.message import BufferRow
 from pipeline.ports import Clock
 
 # From the body of a journal entry: the seq through which nothing is needed any more, None if the
@@ -46,7 +53,7 @@ def retired_through_of(body: bytes) -> int | None:
 _LANES: Final = "SELECT lane FROM lanes"
 
 _OLD_BUFFER: Final = """
-SELECT last_at FROM buffer WHERE lane = ? AND last_at < ? ORDER BY last_at LIMIT ?
+SELECT last_at, first_at, packed FROM buffer WHERE lane = ? AND last_at < ? ORDER BY last_at LIMIT ?
 """
 _DROP_BUFFER: Final = "DELETE FROM buffer WHERE lane = ? AND last_at <= ?"
 
@@ -109,7 +116,10 @@ class Sweep:
     async def step(self) -> None:
         """Do one bounded piece of work.  May be repeated; raises as writes do."""
         now = self._clock.now()
-        await self._sweep_buffer(earlier(now, self._windows.buffer_ttl_ms))
+        await self._sweep_buffer(
+            earlier(now, self._windows.buffer_ttl_ms),
+            unresolved_cutoff=earlier(now, self._windows.messages_ttl_ms),
+        )
         await self._sweep_journal(earlier(now, self._windows.journal_ttl_ms))
         await self._sweep_bodies(earlier(now, self._windows.messages_ttl_ms))
         self._timeline_walked = await self._walk(
@@ -128,13 +138,20 @@ class Sweep:
         if self._file.writer.wal_bytes() >= WAL_CHECKPOINT_BYTES_MIN:
             await self._file.writer.checkpoint()
 
-    async def _sweep_buffer(self, cutoff: Instant) -> None:
+    async def _sweep_buffer(self, cutoff: Instant, *, unresolved_cutoff: Instant) -> None:
         def find(connection: sqlite3.Connection) -> list[tuple[str, int]]:
             bounds = []
             for (lane,) in connection.execute(_LANES).fetchall():
                 old = connection.execute(_OLD_BUFFER, (lane, cutoff, SWEEP_BLOCKS_MAX)).fetchall()
-                if old:
-                    bounds.append((lane, old[-1][0]))
+                gone_through = None
+                for last_at, first_at, packed in old:
+                    if last_at >= unresolved_cutoff and not _are_resolved(
+                        connection, unpack_buffer(packed, first_at=first_at)
+                    ):
+                        break
+                    gone_through = last_at
+                if gone_through is not None:
+                    bounds.append((lane, gone_through))
             return bounds
 
         await self._drop(_DROP_BUFFER, await self._file.reader.read(find))
@@ -208,6 +225,14 @@ class Sweep:
 
         if rows:
             await self._file.writer.write(drop)
+
+
+def _are_resolved(connection: sqlite3.Connection, rows: Sequence[BufferRow]) -> bool:
+    ids = {row[1] for row in rows}
+    steps = folds(connection, list(ids))
+    return len(steps) == len(ids) and all(
+        step & EVENT_MASK >= RESOLVED_FROM for step in steps.values()
+    )
 
 
 def _drop_blocks(transaction: Transaction, blocks: Sequence[int]) -> None:

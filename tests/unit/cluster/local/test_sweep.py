@@ -128,6 +128,32 @@ async def test_each_table_is_swept_when_its_own_time_is_over(swept: Swept) -> No
     }
 
 
+@pytest.mark.parametrize(
+    "events",
+    [[], [Event.CLAIM], [Event.CLAIM, Event.NOT_SENT]],
+    ids=["not claimed", "claimed", "to be claimed again"],
+)
+async def test_a_row_whose_message_has_no_end_stays_as_long_as_its_body(
+    swept: Swept, events: list[Event]
+) -> None:
+    """While no platform runs, or a channel has no connector, nobody says what becomes of it."""
+    [waiting] = ids_of_core(swept, 1)
+    later = ids_of_core(swept, 2, kind=2)
+    await swept.write(ids_of_core(swept, 3, kind=1))
+    now = swept.clock.now()
+    pk = PartitionKey(waiting)
+    await swept.store.write_buffer(swept.lane, [(waiting, pk, now, 1, "acme/spring")])
+    steps = [step_of(attempt=1, try_no=1, event=event) for event in events]
+    await swept.store.project(swept.core, [(waiting, pk, step, now, "") for step in steps])
+    await swept.write(later)
+    swept.clock.advance(WINDOWS.buffer_ttl_ms + 1)
+    await swept.store.sweep(swept.core)
+    assert (await swept.left([]))["buffer"] == {waiting, *later}
+    swept.clock.advance(WINDOWS.messages_ttl_ms - WINDOWS.buffer_ttl_ms)
+    await swept.store.sweep(swept.core)
+    assert (await swept.left([]))["buffer"] == set()
+
+
 async def test_an_id_whose_body_was_swept_can_be_written_anew(swept: Swept) -> None:
     ids = ids_of_core(swept, 2)
     await swept.write(ids)
