@@ -88,6 +88,8 @@ class Platform:
 
     async def drain(self) -> None:
         """Finish what is claimed and release every lane; then nothing is half done."""
+        # Else a sender would look for an ingester until Ray itself is gone, and be ended by it.
+        self._lock.announce_end()
         try:
             await self._registry.drain()
         except ActorGone as error:

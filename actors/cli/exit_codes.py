@@ -73,7 +73,8 @@ MEANINGS: Final[Mapping[ExitCode, tuple[str, str]]] = MappingProxyType(
         ),
         ExitCode.UNANSWERED: (
             "No definite answer: it may have been done or not.",
-            "Repeat the command; what was accepted is not accepted twice.",
+            "Repeat the command; what was accepted is not accepted twice: of a file never, of a"
+            " pipe under a `--batch-key` or `--key`.",
         ),
         ExitCode.NOTHING_FOUND: (
             "There is no message and no group of this name.",

@@ -24,18 +24,19 @@ from actors.cli.exit_codes import ExitCode
 from actors.cli.input_file import InputFile, open_input
 from actors.cli.mapping import FieldMapping, FieldOptions, resolve_mapping
 from actors.cli.open_folder import open_folder
+from actors.cli.platform_watch import PlatformWatch
 from actors.cli.preview import show_preview
 from actors.cli.progress import SendProgress
 from actors.cli.rejects import RejectFile
 from actors.cli.sending import SendAccount, send_chunks
 from actors.cli.slow_input import chunks_of
 from cluster.local.data_folder import DataFolder
-from cluster.local.platform_lock import read_platform
+from cluster.local.platform_lock import read_platform, takes_messages
 from cluster.runtime.clock import SystemClock
 from cluster.runtime.logging import configure_logging
 from cluster.runtime.ray_environment import prepare_ray_environment
 from cluster.runtime.settings import LogLevel, Settings, load_settings
-from pipeline.errors import InputInvalid
+from pipeline.errors import InputInvalid, PlatformNotRunning
 from pipeline.limits import BATCH_KEY_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -225,6 +226,10 @@ def send(
         opened.close()
         opened, mapping = open_again()
     address = read_platform(DataFolder.open(settings.data.absolute()).path)
+    if address.is_ending:
+        raise PlatformNotRunning(
+            f"the platform on {settings.data} is ending: start it again with `shardpost up`"
+        )
     prepare_ray_environment(settings.data.absolute(), niceness=0)
     configure_logging(LogLevel.WARNING, settings.log_format)
     from cluster.runtime.embedded_ray import join_embedded_ray, stop_ray
@@ -232,13 +237,23 @@ def send(
     join_embedded_ray(address=address.ray_address, namespace=address.namespace)
     try:
         with opened_rejects(opened, rejects) as reject_file:
+            watch = PlatformWatch(
+                lambda: takes_messages(settings.data.absolute()),
+                advice=_advice_at_end(
+                    settings.data,
+                    is_keyed=opened.is_regular or key is not None or batch_key is not None,
+                ),
+            )
             account, seconds = asyncio.run(
-                send_opened(
-                    opened,
-                    mapping,
-                    batch_key=key_of_batch(batch_key, opened),
-                    rejects=reject_file,
-                    console=Console(stderr=True, quiet=as_json, soft_wrap=True),
+                watch.keep(
+                    send_opened(
+                        opened,
+                        mapping,
+                        batch_key=key_of_batch(batch_key, opened),
+                        rejects=reject_file,
+                        console=Console(stderr=True, quiet=as_json, soft_wrap=True),
+                        watch=watch,
+                    )
                 )
             )
     finally:
@@ -251,6 +266,16 @@ def send(
         tell_summary(Console(soft_wrap=True), told)
     if account.refused_count:
         raise typer.Exit(ExitCode.SOME_REFUSED)
+
+
+def _advice_at_end(data: Path, *, is_keyed: bool) -> str:
+    again = f"start it with `shardpost up --data {data}`"
+    if is_keyed:
+        return f"{again} and run the same command again: nothing is sent twice"
+    return (
+        f"{again}; what was accepted stays accepted, and the same input again would be a new batch:"
+        " name a --batch-key where that may happen"
+    )
 
 
 def refuse_any(chunks: Iterator[Chunk]) -> None:
@@ -286,11 +311,13 @@ async def send_opened(
     batch_key: bytes,
     rejects: RejectFile,
     console: Console,
+    watch: PlatformWatch | None = None,
 ) -> tuple[SendAccount, float]:
     """Send a file; return its account and how many seconds it took."""
     from actors.handles import find_ingesters
     from actors.sender import Sender
 
+    find = find_ingesters if watch is None else watch.guarding(find_ingesters)
     begun = time.perf_counter()
     account_began_at = SystemClock().now() / 1e6
     with SendProgress(console, size_bytes=opened.size_bytes, seconds=time.perf_counter) as progress:
@@ -298,7 +325,7 @@ async def send_opened(
             chunks_of(opened, mapping),
             tenant=mapping.tenant,
             batch_key=batch_key,
-            sender=Sender(find_ingesters, chance=random.Random()),
+            sender=Sender(find, chance=random.Random()),
             rejects=rejects,
             on_progress=progress.show,
         )

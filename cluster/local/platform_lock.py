@@ -15,6 +15,7 @@ from typing import Final
 from weakref import WeakSet
 
 import msgspec
+from msgspec import structs
 
 from cluster.local.data_folder import FILE_MODE, write_whole
 from pipeline.errors import DataFolderUnusable, PlatformHeld, PlatformNotRunning
@@ -35,6 +36,7 @@ class PlatformAddress(msgspec.Struct, frozen=True, kw_only=True):
     namespace: str
     dashboard_url: str
     pid: int
+    is_ending: bool = False  # it takes nothing more
 
 
 class PlatformLock:
@@ -43,6 +45,7 @@ class PlatformLock:
     def __init__(self, folder: Path, descriptor: int) -> None:
         self._folder = folder
         self._descriptor = descriptor
+        self._published: PlatformAddress | None = None
         _held.add(self)
 
     @classmethod
@@ -78,11 +81,21 @@ class PlatformLock:
 
     def publish(self, address: PlatformAddress) -> None:
         """Tell clients where the platform answers."""
+        self._published = address
         write_whole(
             self._folder / _ADDRESS_FILE,
             msgspec.json.encode(address),
             begun=self._folder / _BEGUN_FILE,
         )
+
+    def announce_end(self) -> None:
+        """Tell clients that the platform takes nothing more, though it still runs.
+
+        Does nothing if they cannot be told: the disk may be full.
+        """
+        if self._published is not None and self._descriptor >= 0:
+            with suppress(OSError):
+                self.publish(structs.replace(self._published, is_ending=True))
 
     def release(self) -> None:
         """Give the lock up and withdraw the address.  May come twice."""
@@ -113,6 +126,14 @@ def read_platform(folder: Path) -> PlatformAddress:
     except (OSError, msgspec.DecodeError) as error:
         # It is starting, and has not published yet.
         raise not_running from error
+
+
+def takes_messages(folder: Path) -> bool:
+    """Return whether a platform runs on this folder and has not begun to end."""
+    try:
+        return not read_platform(folder).is_ending
+    except PlatformNotRunning:
+        return False
 
 
 def _is_held(folder: Path) -> bool:

@@ -2,10 +2,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
-from cluster.local.platform_lock import PlatformAddress, PlatformLock, read_platform
+from cluster.local.platform_lock import PlatformAddress, PlatformLock, read_platform, takes_messages
 from pipeline.errors import DataFolderUnusable, PlatformHeld, PlatformNotRunning
 
 ADDRESS = PlatformAddress(
@@ -43,6 +44,31 @@ def test_an_address_is_read_as_it_was_published(tmp_path: Path) -> None:
     assert read_platform(tmp_path) == ADDRESS
     lock.release()
     assert not (tmp_path / "platform.json").exists()
+
+
+def test_a_platform_that_ends_still_runs_and_takes_nothing_more(tmp_path: Path) -> None:
+    assert not takes_messages(tmp_path)
+    lock = PlatformLock.take(tmp_path)
+    lock.announce_end()
+    assert not takes_messages(tmp_path), "nothing was published"
+    lock.publish(ADDRESS)
+    assert takes_messages(tmp_path)
+    lock.announce_end()
+    assert not takes_messages(tmp_path)
+    assert read_platform(tmp_path).pid == ADDRESS.pid
+    lock.release()
+    lock.announce_end()
+    assert not (tmp_path / "platform.json").exists()
+
+
+def test_a_disk_that_is_full_keeps_no_platform_from_ending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = PlatformLock.take(tmp_path)
+    lock.publish(ADDRESS)
+    monkeypatch.setattr("cluster.local.platform_lock.write_whole", Mock(side_effect=OSError))
+    lock.announce_end()
+    lock.release()
 
 
 def test_no_platform_runs_where_nothing_was_published(tmp_path: Path) -> None:
