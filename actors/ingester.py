@@ -150,7 +150,7 @@ class Ingester:
         self._accepted_count += len(chunk.bodies)
         for lane, batch in settled.lanes.items():
             ports.doorbells.ring(core_of(lane), _lane_rows(lane, batch))
-        return Accepted(len(chunk.bodies), plan.message_ids[0], settled.is_repeat)
+        return Accepted(len(chunk.bodies), plan.message_ids[0], settled.repeated_count)
 
     async def _store(self, ports: IngesterPorts, settled: Settled) -> None:
         by_core: dict[Core, list[LaneBatch]] = {}

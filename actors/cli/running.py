@@ -353,7 +353,7 @@ def tell_summary(console: Console, told: dict[str, Any]) -> None:
     """Print the summary for a person."""
     line = f"{told['accepted']:,} messages accepted"
     if told["accepted_before"]:
-        line += f" ({told['accepted_before']:,} of them by an earlier run: not sent again)"
+        line += f" ({told['accepted_before']:,} of them accepted before: not sent again)"
     line += f" in {told['seconds']:,.1f} s"
     if told["seconds"]:
         line += f", {told['records'] / told['seconds']:,.0f}/s"

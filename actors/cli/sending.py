@@ -36,7 +36,7 @@ class SendAccount:
     """Where the records of a file stand."""
 
     accepted_count: int = 0
-    accepted_before_count: int = 0  # among the accepted: by an earlier run
+    accepted_before_count: int = 0  # among the accepted: their keys were known already
     repeated_count: int = 0  # not accepted: the same key and content as an earlier record
     refused_count: int = 0
     bytes_read: int = 0
@@ -70,9 +70,9 @@ async def send_chunks(
     async for one in sent:
         chunk = account.chunks_under_way.pop(one.chunk.first_index)
         match one.answer:
-            case Accepted(count, first_id, is_repeat):
+            case Accepted(count, first_id, repeated_count):
                 account.accepted_count += count
-                account.accepted_before_count += count * is_repeat
+                account.accepted_before_count += repeated_count
                 if chunk.first_index <= account.first_index:
                     account.first_index, account.first_id = chunk.first_index, first_id
             case KeyTaken(positions) if not positions:
@@ -184,9 +184,9 @@ async def _send_rest(
     )
     answer = await sender.send(rest)
     match answer:
-        case Accepted(count, first_id, is_repeat):
+        case Accepted(count, first_id, repeated_count):
             account.accepted_count += count
-            account.accepted_before_count += count * is_repeat
+            account.accepted_before_count += repeated_count
             if asked.first_index <= account.first_index:
                 account.first_index, account.first_id = asked.first_index, first_id
         case Refused() | KeyTaken():

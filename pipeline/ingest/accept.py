@@ -64,10 +64,10 @@ class AcceptPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """Messages with their born, by lane; `is_repeat`: a key had been used before."""
+    """Messages with their born, by lane; of `repeated_count` the key had been used before."""
 
     lanes: Mapping[LaneId, LaneBatch]
-    is_repeat: bool
+    repeated_count: int
 
 
 def plan_accept(
@@ -120,11 +120,9 @@ def settle(
         borns = [row.born for row in standing]
     else:
         borns = [_minted_born(plan.now)] * count
-    is_repeat = any(
-        theirs.born != ours.born
-        for ours, theirs in zip(plan.idempotency_rows, standing, strict=True)
-    )
-    return Settled(lanes=_by_lane(plan, borns, generation), is_repeat=is_repeat)
+    # A row that stands was made by this call if it bears this call's time.
+    repeated_count = sum(born != plan.now for born in borns) if standing else 0
+    return Settled(lanes=_by_lane(plan, borns, generation), repeated_count=repeated_count)
 
 
 def core_of(lane: LaneId) -> Core:

@@ -27,7 +27,7 @@ class Accepted(msgspec.Struct, tag=True, array_like=True, frozen=True):
 
     count: int
     first_id: bytes
-    is_repeat: bool  # an earlier call had accepted them, or begun to
+    repeated_count: int  # of so many an earlier call had accepted the key, or begun to
 
 
 class Overloaded(msgspec.Struct, tag=True, array_like=True, frozen=True):

@@ -228,7 +228,7 @@ def test_it_tells_rate_and_delivery_times(first: Sent) -> None:
 def test_the_same_file_again_sends_nothing_and_says_so(first: Sent, again: Sent) -> None:
     assert again.lines == first.lines
     count = f"{len(again.texts):,}"
-    assert f"{count} messages accepted ({count} of them by an earlier run: not sent again)" in (
+    assert f"{count} messages accepted ({count} of them accepted before: not sent again)" in (
         again.run.stdout
     )
     assert again.books() == {"sent": len(again.texts)}
@@ -286,7 +286,7 @@ def test_a_second_run_takes_it_up_and_ends_it_exactly_once(taken_up: Sent) -> No
     assert Counter(line["content"] for line in lines) == Counter(taken_up.texts)
     assert len({line["message_id"] for line in lines}) == len(taken_up.texts)
     assert taken_up.books() == {"sent": len(taken_up.texts)}
-    assert " by an earlier run: not sent again)" in taken_up.run.stdout
+    assert " of them accepted before: not sent again)" in taken_up.run.stdout
 
 
 def test_what_was_handed_over_before_ctrl_c_is_not_handed_over_again(

@@ -84,7 +84,7 @@ def test_the_same_file_again_sends_nothing_and_says_so(office: Office, tmp_path:
     # The content decides, not the name.
     again = office.run("send", file.rename(tmp_path / "renamed.csv"), "--group", "twice")
     assert again.returncode == 0
-    assert "4 messages accepted (4 of them by an earlier run: not sent again)" in again.stdout
+    assert "4 messages accepted (4 of them accepted before: not sent again)" in again.stdout
     assert office.handed_over("twice", len(TEXTS)) == before
 
 

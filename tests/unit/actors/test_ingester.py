@@ -123,7 +123,7 @@ async def test_what_is_accepted_has_its_bodies_and_one_row_each(tmp_path: Path) 
         chunk = make_chunk(some_bodies(100))
         reply = await world.ingester().submit(chunk)
         assert isinstance(reply, Accepted)
-        assert (reply.count, reply.is_repeat) == (100, False)
+        assert (reply.count, reply.repeated_count) == (100, 0)
         rows = await world.buffer_rows()
         ids = [row[1] for _, row in rows]
         assert len(ids) == len(set(ids)) == 100
@@ -236,7 +236,7 @@ async def test_a_repeat_is_the_same_messages_under_any_ingester(tmp_path: Path) 
         other = world.ingester(await world.stores.open())
         repeat = await other.submit(chunk)
         assert isinstance(first, Accepted)
-        assert repeat == Accepted(20, first.first_id, is_repeat=True)
+        assert repeat == Accepted(20, first.first_id, repeated_count=20)
         rows = await world.buffer_rows()
         assert len(rows) == 40
         assert len({row[1] for _, row in rows}) == 20
@@ -254,8 +254,8 @@ async def test_two_ingesters_at_once_agree_on_the_birth(tmp_path: Path) -> None:
         second = await other.submit(chunk)
         world.store.resume()
         assert isinstance(second, Accepted)
-        assert not second.is_repeat
-        assert await first == Accepted(20, second.first_id, is_repeat=True)
+        assert not second.repeated_count
+        assert await first == Accepted(20, second.first_id, repeated_count=20)
         assert len({row[3] for _, row in await world.buffer_rows()}) == 1
 
 

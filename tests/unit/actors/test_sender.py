@@ -22,7 +22,7 @@ from pipeline.limits import SEND_CHUNKS_IN_FLIGHT_MAX, SEND_PATIENCE_MS, SEND_RE
 from tests.support.submissions import make_chunk
 from tests.support.virtual_time import in_virtual_time, loop_now, pass_time
 
-TAKEN = Accepted(2, b"i" * 16, is_repeat=False)
+TAKEN = Accepted(2, b"i" * 16, repeated_count=0)
 DEFINITE = [TAKEN, Refused([(0, "content", "is empty")]), KeyTaken([], 7)]
 
 

@@ -111,14 +111,14 @@ def test_the_hash_of_a_body_never_changes() -> None:
 
 def test_the_first_to_ask_is_no_repeat_and_its_birth_is_now() -> None:
     answer = settled(plan(make_chunk()))
-    assert not answer.is_repeat
+    assert answer.repeated_count == 0
     assert {born for batch in answer.lanes.values() for born in batch.borns} == {NOW}
 
 
 def test_a_repeat_of_a_batch_adopts_the_birth_of_the_first() -> None:
     first, repeat = plan(make_chunk()), plan(make_chunk(), now=LATER)
     answer = settled(repeat, first.idempotency_rows)
-    assert answer.is_repeat
+    assert answer.repeated_count == len(repeat.message_ids)
     assert {born for batch in answer.lanes.values() for born in batch.borns} == {NOW}
     assert placed(answer) == placed(settled(first))
 
@@ -128,7 +128,7 @@ def test_of_keys_of_their_own_each_adopts_its_own_birth() -> None:
     first = plan(make_chunk(bodies[:1], keys=[b"k1"]))
     both = plan(make_chunk(bodies, keys=[b"k1", b"k2"]), now=LATER)
     answer = settled(both, [first.idempotency_rows[0], both.idempotency_rows[1]])
-    assert answer.is_repeat
+    assert answer.repeated_count == 1, "only one of them was known"
     borns = {
         id_: born
         for batch in answer.lanes.values()

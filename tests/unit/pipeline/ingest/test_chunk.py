@@ -18,7 +18,7 @@ from pipeline.ingest.doorbell import LaneRows, decode_doorbell, encode_doorbell
 from tests.support.submissions import make_chunk
 
 REPLIES: list[SubmitReply] = [
-    Accepted(2, b"i" * 16, is_repeat=True),
+    Accepted(2, b"i" * 16, repeated_count=1),
     Overloaded(50),
     Refused([(0, "recipient", "is no number"), (7, "content", "is empty")]),
     KeyTaken([1, 2], 1_700_000_000_000_000),
