@@ -210,6 +210,12 @@ class Backlog:
         self._folds_asked = False
         self._folds_not_before = later(now, self._windows.checkpoint_ms)
 
+    def on_clock_set_back(self, now: Instant) -> None:
+        """Wait for no instant that is further ahead than it was meant."""
+        self._read_at = min(self._read_at, now)
+        self._folds_not_before = min(self._folds_not_before, now)
+        self._bodies_not_before = min(self._bodies_not_before, now)
+
     # --- decisions ----------------------------------------------------------------------------
 
     def decide(self, now: Instant, *, open_count: int, is_draining: bool) -> list[Action]:

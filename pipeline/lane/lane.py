@@ -309,6 +309,8 @@ class Lane:
         """Return what is to be done now.  Each action is answered by its `on_*` event."""
         if self._is_fenced:
             return []
+        if now < self._decided_at:
+            self._on_clock_set_back(now)
         self._decided_at = now
         actions: list[Action] = []
         actions.extend(self._to_hand_over)
@@ -320,6 +322,13 @@ class Lane:
             self._decide_append(now, actions)
         actions.extend(self._projection.decide(now, is_draining=self._is_draining))
         return actions
+
+    def _on_clock_set_back(self, now: Instant) -> None:
+        """Wait for nothing that lies as far ahead as the clock was set back."""
+        self._checkpointed_at = min(self._checkpointed_at, now)
+        self._claim_not_before = min(self._claim_not_before, now)
+        self._backlog.on_clock_set_back(now)
+        self._projection.on_clock_set_back(now)
 
     def _decide_append(self, now: Instant, actions: list[Action]) -> None:
         builder = EntryBuilder()

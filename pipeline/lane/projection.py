@@ -75,6 +75,12 @@ class Projection:
         self._books.on_write_failed()
         self._books_not_before = later(now, self._checkpoint_ms)
 
+    def on_clock_set_back(self, now: Instant) -> None:
+        """Wait for no instant that is further ahead than it was meant."""
+        self._project_not_before = min(self._project_not_before, now)
+        self._books_written_at = min(self._books_written_at, now)
+        self._books_not_before = min(self._books_not_before, now)
+
     def decide(self, now: Instant, *, is_draining: bool) -> list[Action]:
         """Return what is to be written now."""
         actions: list[Action] = []

@@ -5,6 +5,8 @@
 
 import pytest
 
+from pipeline.instant import Instant
+from tests.support.fake_clock import NOW
 from tests.support.lane_story import LaneStory
 
 CLAIMED_A = "ring:a CLAIM:a applied HAND:a"
@@ -306,3 +308,22 @@ def test_drain(story: str) -> None:
 )
 def test_projection_and_books(story: str) -> None:
     LaneStory().tell(story)
+
+
+def test_a_clock_that_is_set_back_by_an_hour_delays_a_lane_by_no_hour() -> None:
+    story = LaneStory()
+    story.answer_read([], through=NOW)
+    story.tell("NOREAD")
+    story.pass_time(-3_600_000)
+    story.tell("+1000")
+    # Its `at` goes on where those before it ended, far beyond its born.
+    story.answer_read([story.row("a", at=Instant(NOW + 1))], through=Instant(NOW + 1))
+    story.tell(
+        "FOLDS:a folds BODIES:a bodies:a settle CLAIM:a applied HAND:a took SAYS:a=TAKE applied"
+    )
+    story.tell("settle +250 settle +1000")
+    story.answer_read([], through=Instant(NOW + 2))
+    story.tell("+250")
+    assert story.entry is not None
+    assert story.entry.checkpoint is not None
+    assert story.entry.checkpoint.offset > NOW
