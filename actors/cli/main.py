@@ -158,6 +158,27 @@ def _program(
         raise typer.Exit(ExitCode.USAGE)
 
 
+def open_closed_streams() -> None:
+    """Let what the program was started without be empty, and take everything.
+
+    Python has None in its place; and a file of ours that got its number would take what others,
+    such as Ray, write there.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is not None:
+            continue
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        try:
+            os.fstat(number)
+        except OSError:
+            os.dup2(nowhere, number)
+            os.close(nowhere)
+            nowhere = number
+        mode = "r" if name == "stdin" else "w"
+        setattr(sys, name, os.fdopen(nowhere, mode, encoding="utf-8"))
+
+
 def main() -> None:
     """Run the program."""
+    open_closed_streams()
     app()

@@ -134,3 +134,28 @@ def test_a_full_disk_behind_the_output_is_one_line(data: Path, environment: dict
     assert result.returncode == 1
     assert result.stderr.count("\n") == 1
     assert "No space left on device" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("closed", "arguments", "code"),
+    [
+        ("<&-", ("send", "file.csv", "--dry-run"), 0),
+        ("<&-", ("send", "-", "--dry-run"), 3),
+        (">&-", ("version",), 0),
+        (">&- 2>&-", ("status", "--data", "missing"), 5),
+    ],
+)
+def test_a_program_that_is_started_without_a_standard_stream_works(
+    environment: dict[str, str], tmp_path: Path, closed: str, arguments: tuple[str, ...], code: int
+) -> None:
+    (tmp_path / "file.csv").write_text("phone,text\n+447700900001,hello\n")
+    ended = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *PROGRAM, *arguments],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=WAIT_S,
+        check=False,
+    )
+    assert (ended.returncode, "unexpected" in ended.stderr) == (code, False), ended.stderr

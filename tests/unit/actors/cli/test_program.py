@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -312,3 +313,23 @@ def test_what_is_not_installed_has_no_version() -> None:
     from actors.cli.version import installed_version
 
     assert installed_version("no-such-distribution-at-all") is None
+
+
+@pytest.mark.parametrize("name", ["stdin", "stdout", "stderr"])
+def test_a_stream_that_the_program_was_started_without_takes_everything(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(sys, name, None)
+    program.open_closed_streams()
+    with getattr(sys, name) as stream:
+        if name == "stdin":
+            assert stream.buffer.raw.read() == b""
+        else:
+            stream.write("told to nobody")
+            stream.flush()
+
+
+def test_streams_that_are_there_are_left_alone() -> None:
+    before = (sys.stdin, sys.stdout, sys.stderr)
+    program.open_closed_streams()
+    assert (sys.stdin, sys.stdout, sys.stderr) == before
