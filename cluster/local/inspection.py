@@ -2,12 +2,15 @@
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from cluster.local.core_snapshot import CoreSnapshot, open_snapshot
 from cluster.local.queries import LocalQueries
+from cluster.local.read_only import connect_read_only
+from cluster.local.schema import schema_version
 from cluster.topology.generation import Core
 from pipeline.instant import Instant
 from pipeline.message import MessageId
@@ -44,11 +47,18 @@ class LocalInspection(LocalQueries):
         Raises `StoreUnavailable`.
         """
         path = self._paths[core]
-        if not path.exists():
+        if not path.exists() or not _has_tables(path):
             yield None
             return
         with open_snapshot(path) as view:
             yield view
+
+
+def _has_tables(path: Path) -> bool:
+    # One that cannot be read is opened all the same, and then told of.
+    with suppress(sqlite3.Error), closing(connect_read_only(path)) as connection:
+        return schema_version(connection) > 0
+    return True
 
 
 def _heard(connection: sqlite3.Connection) -> dict[bytes, Instant]:

@@ -14,6 +14,7 @@ from cluster.local import buffer, cells, journal, listing
 from cluster.local.data_folder import DataFolder
 from cluster.local.read_only import connect_read_only
 from cluster.local.reader import Reader
+from cluster.local.schema import schema_version
 from cluster.topology.generation import Core, CoreUnknown, Generation
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
@@ -158,7 +159,12 @@ class LocalQueries:
             raise CoreUnknown(f"{core} is not in this data folder")
         if not self._paths[core].exists():
             return nothing  # nothing was ever written to it
-        return await self._readers[core].read(operation)
+
+        def read(connection: sqlite3.Connection) -> ResultT:
+            # Who made the file may have died before it had tables.
+            return operation(connection) if schema_version(connection) else nothing
+
+        return await self._readers[core].read(read)
 
 
 def _core_of(lane: LaneId) -> Core:

@@ -1,15 +1,18 @@
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from cluster.local import listing
 from cluster.local.bodies import StoredMessage
+from cluster.local.inspection import LocalInspection
 from cluster.local.queries import LocalQueries
 from cluster.local.schema import connect_to_read
 from cluster.local.store import LocalStore
@@ -107,6 +110,24 @@ async def test_a_file_that_is_damaged_is_told_in_one_line(data: LocalData) -> No
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize("is_log_begun", [False, True])
+async def test_a_file_whose_maker_died_before_its_tables_holds_nothing(
+    data: LocalData, is_log_begun: bool
+) -> None:
+    lane = await announce(await data.open())
+    path = data.folder.core_path(data.generation.cores[1])
+    path.touch()
+    if is_log_begun:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+    queries = LocalInspection(data.folder)
+    assert await queries.list_lanes() == [lane]
+    assert await queries.heard(data.generation.cores[1]) == {}
+    with queries.snapshot(data.generation.cores[1]) as view:
+        assert view is None
+    await queries.close()
+
+
 async def test_open_questions_are_found_by_their_index(data: LocalData) -> None:
     await announce(await data.open())
     connection = connect_to_read(data.folder.core_path(data.generation.cores[0]))
@@ -135,6 +156,7 @@ async def test_a_row_that_lies_before_its_born_is_found_all_the_same(data: Local
 ASK = """
 import asyncio, os, sys
 from pathlib import Path
+from cluster.local.inspection import LocalInspection
 from cluster.local.queries import LocalQueries
 
 if os.geteuid() == 0:
