@@ -6,7 +6,7 @@ an append whose answer is unknown is repeated with the same bytes until it is de
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, assert_never
@@ -26,7 +26,7 @@ from pipeline.lane_id import LaneId
 from pipeline.lifecycle import Event
 from pipeline.limits import JOURNAL_PAGE_ENTRIES_MAX, Windows
 from pipeline.message import Body, MessageId, PartitionKey
-from pipeline.outcome import HandOver, Outcomes
+from pipeline.outcome import HandOver, Outcomes, Report
 from pipeline.ports import Clock, Connector, LaneStore
 
 log = structlog.get_logger(__name__)
@@ -231,8 +231,12 @@ class LaneRunner:
             case act.Append():
                 await self._append(lane, action)
             case act.HandOverWindow():
-                outcomes = await self._hand_over(action)
-                lane.on_outcomes(action.seq, outcomes, now=now())
+                await self._hand_over(
+                    action,
+                    lambda positions, outcomes: lane.on_outcomes(
+                        action.seq, outcomes, positions=positions, now=now()
+                    ),
+                )
             case act.ReadRows():
                 await self._read_rows(lane, action)
             case act.ReadBodies(keys=keys):
@@ -299,24 +303,42 @@ class LaneRunner:
                 lane.on_fenced()
             return
 
-    async def _hand_over(self, window: act.HandOverWindow) -> Outcomes:
+    async def _hand_over(self, window: act.HandOverWindow, take: Report) -> None:
         count = len(window.message_ids)
+        answered = bytearray(count)
+
+        def report(positions: Sequence[int], outcomes: Outcomes) -> None:
+            for position in positions:
+                assert not answered[position], "an outcome was reported twice"
+                answered[position] = 1
+            take(positions, outcomes)
+            self._wake.set()
+
+        def report_rest(event: Event, detail: str) -> None:
+            rest = [n for n in range(count) if not answered[n]]
+            if rest:
+                report(rest, Outcomes.all_alike(event, len(rest), detail))
+
         if self._ports.clock.now() > window.send_before:
-            return Outcomes.all_alike(Event.NOT_SENT, count, "send deadline passed")
+            report_rest(Event.NOT_SENT, "send deadline passed")
+            return
+        detail = "the connector did not say what became of it"
         try:
-            return await self._ports.connector.submit(
+            await self._ports.connector.submit(
                 HandOver(
                     lane=self.lane_id,
                     message_ids=window.message_ids,
                     attempts=window.attempts,
                     bodies=window.bodies,
-                )
+                    send_before=window.send_before,
+                ),
+                report,
             )
         except Exception as error:
-            # By its contract a connector raises only if nothing left this process; one that
-            # breaks it must not cost a second delivery.
             log.exception("connector_failed", lane=str(self.lane_id))
-            return Outcomes.all_alike(Event.LOSE_ANSWER, count, str(error))
+            detail = str(error)
+        # What a connector is silent about may have been handed over.
+        report_rest(Event.LOSE_ANSWER, detail)
 
     async def _read_rows(self, lane: Lane, read: act.ReadRows) -> None:
         store = self._ports.store

@@ -29,6 +29,7 @@ from pipeline.connectors.file.codec import encode_lines
 from pipeline.ingest.accept import LaneBatch, Settled, core_of, plan_accept, settle
 from pipeline.ingest.chunk import SubmitChunk, decode_chunk, encode
 from pipeline.ingest.submission import validate_body
+from pipeline.instant import Instant
 from pipeline.lane.entry import Checkpoint, EntryBuilder, encode_entry
 from pipeline.lane_id import LaneId
 from pipeline.lifecycle import Event, step_of
@@ -67,6 +68,7 @@ class Line:
                 message_ids=batch.message_ids,
                 attempts=[1] * len(batch.message_ids),
                 bodies=batch.bodies,
+                send_before=Instant(2**62),
             )
         )
         assert (await self._outbox.append(self._lane, b"".join(lines))).is_durable

@@ -1,9 +1,10 @@
 """What a connector says of a hand-over, and what its provider can do about repeats."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from pipeline.instant import DurationMs, Instant
 from pipeline.lane_id import LaneId
 from pipeline.lifecycle import Event
 from pipeline.message import Body, MessageId
@@ -27,24 +28,33 @@ OUTCOME_EVENTS = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandOver:
-    """Claimed messages of one lane on their way to one connector; the columns have one length."""
+    """Claimed messages of one lane on their way to one connector; the columns have one length.
+
+    A message's key at its provider is its id in hexadecimal: the same for every attempt.  Nothing
+    may leave this process after `send_before`.
+    """
 
     lane: LaneId
     message_ids: Sequence[MessageId]
     attempts: Sequence[int]
     bodies: Sequence[Body]
+    send_before: Instant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcomes:
-    """One event for each message of a `HandOver`, in its order.
+    """One event for each message of a `HandOver`, or of a part of one, in its order.
 
-    `details` holds, by position, what a person may want to know: a provider's reference or the
-    reason of a refusal, at most a few hundred characters.
+    The mappings go by position among these events.  `details`: what a person may want to know, such
+    as the reason of a refusal, at most a few hundred characters; `references`: the provider's own
+    name for the message, by which its receipts come; `retry_after_ms`: how long the provider asks
+    to be left alone, with DEFER.
     """
 
     events: bytes  # one Event number a message
     details: Mapping[int, str] = field(default_factory=dict)
+    references: Mapping[int, str] = field(default_factory=dict)
+    retry_after_ms: Mapping[int, DurationMs] = field(default_factory=dict)
 
     @classmethod
     def all_alike(cls, event: Event, count: int, detail: str = "") -> "Outcomes":
@@ -53,3 +63,7 @@ class Outcomes:
             events=bytes([event]) * count,
             details=dict.fromkeys(range(count), detail) if detail else {},
         )
+
+
+Report = Callable[[Sequence[int], Outcomes], None]
+"""Takes the outcomes of a part of a hand-over: the positions in it, and an event for each."""

@@ -24,7 +24,7 @@ from pipeline.message import (
     PartitionKey,
     TimelineRow,
 )
-from pipeline.outcome import HandOver, Outcomes, ProviderClass
+from pipeline.outcome import HandOver, ProviderClass, Report
 
 
 class IdempotencyRow(NamedTuple):
@@ -306,11 +306,21 @@ class Connector(Protocol):
         """Return what the provider can do about repeats; the engine enforces it."""
         ...
 
-    async def submit(self, hand_over: HandOver) -> Outcomes:
-        """Hand the messages over; return one event for each.
+    @property
+    def has_receipts(self) -> bool:
+        """Whether the provider says later what became of what it took."""
+        ...
 
-        Never repeats by itself.  Raises only if nothing of the hand-over left this process.
+    async def submit(self, hand_over: HandOver, report: Report) -> None:
+        """Hand the messages over; report what became of each, once, in as many parts as it likes.
+
+        Returns when all are reported.  Never repeats by itself.  What was not reported when it
+        raises, or returns, may have been handed over.
         """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections and files."""
         ...
 
 

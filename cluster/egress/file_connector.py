@@ -2,7 +2,7 @@
 
 from cluster.egress.file_outbox import FileOutbox
 from pipeline.connectors.file.codec import encode_lines, outcomes_of
-from pipeline.outcome import HandOver, Outcomes, ProviderClass
+from pipeline.outcome import HandOver, ProviderClass, Report
 
 
 class FileConnector:
@@ -22,17 +22,23 @@ class FileConnector:
         """Return `NONE`: a file cannot tell a repeat."""
         return ProviderClass.NONE
 
-    async def submit(self, hand_over: HandOver) -> Outcomes:
+    @property
+    def has_receipts(self) -> bool:
+        """Return False: a file says nothing later."""
+        return False
+
+    async def submit(self, hand_over: HandOver, report: Report) -> None:
         """Write one line for each message; taken once they are durable."""
         lines = encode_lines(hand_over)
         written = await self._outbox.append(hand_over.lane, b"".join(lines))
-        return outcomes_of(
+        outcomes = outcomes_of(
             lines,
             written_bytes=written.bytes_count,
             is_durable=written.is_durable,
             error=written.error,
         )
+        report(range(len(lines)), outcomes)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the outbox."""
         self._outbox.close()

@@ -28,7 +28,7 @@ from pipeline.lane.entry import Checkpoint, Entry, EntryBuilder, encode_entry
 from pipeline.lane.projection import Projection
 from pipeline.lane.recent import RecentSet
 from pipeline.lane.recovery import Recovered
-from pipeline.lane.window import Window, expired_positions, lines_bytes
+from pipeline.lane.window import Answer, Window, expired_positions, lines_bytes
 from pipeline.lifecycle import EVENT_MASK, Event, Step, next_claim
 from pipeline.limits import (
     CLAIM_PAUSE_MS_MAX,
@@ -72,7 +72,7 @@ class Lane:
         # Claims.
         self._windows_open: dict[int, Window] = {}
         self._open_count = 0
-        self._outcomes: deque[tuple[Window, Outcomes]] = deque()
+        self._outcomes: deque[Answer] = deque()
         self._to_hand_over: list[HandOverWindow] = []
         self._pause_ms = 0
         self._claim_not_before = now
@@ -95,9 +95,13 @@ class Lane:
             self._windows_open[window.seq] = window
             self._open_count += len(window.message_ids)
             # The predecessor may have handed them over: they are never handed over again.
-            self._outcomes.append(
-                (window, Outcomes.all_alike(Event.LOSE_ANSWER, len(window.message_ids)))
-            )
+            self._answer(window, Outcomes.all_alike(Event.LOSE_ANSWER, len(window.message_ids)))
+
+    def _answer(
+        self, window: Window, outcomes: Outcomes, positions: Sequence[int] | None = None
+    ) -> None:
+        window.unjournaled_parts += 1
+        self._outcomes.append(Answer(window, outcomes, positions))
 
     # --- what a shell may ask -----------------------------------------------------------------
 
@@ -253,9 +257,7 @@ class Lane:
             return
         if now > claimed.send_before:
             # Nothing left this process, and from here on nothing will.
-            self._outcomes.append(
-                (claimed, Outcomes.all_alike(Event.NOT_SENT, len(claimed.message_ids)))
-            )
+            self._answer(claimed, Outcomes.all_alike(Event.NOT_SENT, len(claimed.message_ids)))
         else:
             self._to_hand_over.append(claimed.hand_over())
 
@@ -264,13 +266,24 @@ class Lane:
         self._is_fenced = True
         self._in_flight = None
 
-    def on_outcomes(self, seq: int, outcomes: Outcomes, *, now: Instant) -> None:
-        """Take what the connector says of the window of `seq`."""
+    def on_outcomes(
+        self,
+        seq: int,
+        outcomes: Outcomes,
+        *,
+        now: Instant,
+        positions: Sequence[int] | None = None,
+    ) -> None:
+        """Take what the connector says of the window of `seq`, or of these positions of it."""
         if self._is_fenced:
             return
         window = self._windows_open[seq]
-        assert len(outcomes.events) == len(window.message_ids), seq
-        self._outcomes.append((window, outcomes))
+        count = len(window.message_ids)
+        if positions is not None and len(positions) == count and window.open_positions is None:
+            assert list(positions) == list(range(count)), "a whole window is answered in its order"
+            positions = None
+        assert len(outcomes.events) == (count if positions is None else len(positions)), seq
+        self._answer(window, outcomes, positions)
         unsent = outcomes.events.count(Event.NOT_SENT)
         self.handed_over_count += len(outcomes.events) - unsent
         if unsent:
@@ -358,7 +371,7 @@ class Lane:
             if carried.is_carried_in_next:
                 carried.is_carried_in_next = False
                 carried.named_seq = seq
-                unretired.open_count += len(carried.message_ids)
+                unretired.open_count += carried.open_count
         self._in_flight = Append(seq=seq, body=encode_entry(entry))
         self._in_flight_entry, self._in_flight_window = entry, window
         if checkpoint is not None:
@@ -372,18 +385,28 @@ class Lane:
         """
         size = 0
         while self._outcomes:
-            window, outcomes = self._outcomes[0]
-            added = lines_bytes(window.groups, outcomes.details)
+            window, outcomes, positions = self._outcomes[0]
+            groups = window.groups
+            if positions is not None:
+                groups = [groups[n] for n in positions]
+            added = lines_bytes(groups, outcomes.details)
             if len(builder) and size + added > JOURNAL_LINES_BYTES_MAX:
                 break
             size += added
             self._outcomes.popleft()
-            window.add_outcome_lines(builder, outcomes)
-            self._recent.entry(window.named_seq).open_count -= len(window.message_ids)
-            del self._windows_open[window.seq]
-            self._open_count -= len(window.message_ids)
+            window.unjournaled_parts -= 1
+            window.add_outcome_lines(builder, outcomes, positions)
+            self._recent.entry(window.named_seq).open_count -= len(groups)
+            self._open_count -= len(groups)
+            if positions is not None:
+                window.end(positions)
+            if positions is None or not window.open_positions:
+                del self._windows_open[window.seq]
             if Event.NOT_SENT in outcomes.events:
-                unsent = [n for n, e in enumerate(outcomes.events) if e == Event.NOT_SENT]
+                at = range(len(groups)) if positions is None else positions
+                unsent = [
+                    n for n, e in zip(at, outcomes.events, strict=True) if e == Event.NOT_SENT
+                ]
                 self._in_flight_unsent.append((window, unsent))
         return size
 
@@ -392,19 +415,19 @@ class Lane:
 
         Returns about how many bytes they take; those that do not fit are named by the next append.
         """
-        answered = {window.seq for window, _ in self._outcomes}
         limit = earlier(now, self._windows.near_horizon_ms)
         size = 0
         for window in self._windows_open.values():
-            if window.named_at < limit and window.seq not in answered:
+            # One with answers on their way is named by them, and by a later entry if need be.
+            if window.named_at < limit and not window.unjournaled_parts:
                 added = lines_bytes(window.groups, {})
                 if len(builder) and size + added > room_bytes:
                     break
                 size += added
                 window.named_at = now
-                self._recent.entry(window.named_seq).open_count -= len(window.message_ids)
+                self._recent.entry(window.named_seq).open_count -= window.open_count
                 window.is_carried_in_next = True
-                window.add_claim_lines(builder, [Event.CLAIM] * len(window.message_ids))
+                window.add_carry_lines(builder)
         return size
 
     def _claim(self, builder: EntryBuilder, now: Instant, *, room_bytes: int) -> Window | None:

@@ -1,7 +1,7 @@
 """Messages that one append claims together, in columns."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
 from pipeline.instant import DurationMs, Instant, earlier
@@ -40,6 +40,9 @@ class Window:
     seq: int = -1  # of the entry that claimed them
     carried_seq: int = -1  # of the entry that named them again, if one did
     is_carried_in_next: bool = False
+    # Positions that have no journaled outcome; None: all of them, as most windows end whole.
+    open_positions: set[int] | None = None
+    unjournaled_parts: int = 0  # outcomes that came and are in no entry yet
 
     @property
     def named_seq(self) -> int:
@@ -49,6 +52,18 @@ class Window:
     @named_seq.setter
     def named_seq(self, seq: int) -> None:
         self.carried_seq = seq
+
+    @property
+    def open_count(self) -> int:
+        """How many of the claims have no journaled outcome."""
+        return len(self.message_ids if self.open_positions is None else self.open_positions)
+
+    def end(self, positions: Sequence[int]) -> None:
+        """Note that the outcomes at these positions are being journaled."""
+        if self.open_positions is None:
+            self.open_positions = set(range(len(self.message_ids)))
+        assert self.open_positions.issuperset(positions), "an outcome twice"
+        self.open_positions.difference_update(positions)
 
     def hand_over(self) -> HandOverWindow:
         """Return what goes to the connector."""
@@ -90,20 +105,56 @@ class Window:
             details={},
         )
 
-    def add_outcome_lines(self, builder: EntryBuilder, outcomes: Outcomes) -> None:
-        """Add the lines that end the claims."""
+    def add_carry_lines(self, builder: EntryBuilder) -> None:
+        """Add the lines that name the claims without outcome again."""
+        part = self._part(sorted(self.open_positions or ()) if self.open_positions else None)
         builder.add_lines(
-            message_ids=self.message_ids,
-            partition_keys=self.partition_keys,
+            message_ids=part.message_ids,
+            partition_keys=part.partition_keys,
+            steps=part.steps,
+            events_before=[Event.CLAIM] * len(part.steps),
+            borns=part.borns,
+            groups=part.groups,
+            details={},
+        )
+
+    def add_outcome_lines(
+        self, builder: EntryBuilder, outcomes: Outcomes, positions: Sequence[int] | None = None
+    ) -> None:
+        """Add the lines that end the claims at these positions (None: all)."""
+        part = self._part(positions)
+        builder.add_lines(
+            message_ids=part.message_ids,
+            partition_keys=part.partition_keys,
             steps=[
                 step - Event.CLAIM + event
-                for step, event in zip(self.steps, outcomes.events, strict=True)
+                for step, event in zip(part.steps, outcomes.events, strict=True)
             ],
-            events_before=[Event.CLAIM] * len(self.steps),
-            borns=self.borns,
-            groups=self.groups,
+            events_before=[Event.CLAIM] * len(part.steps),
+            borns=part.borns,
+            groups=part.groups,
             details=bounded_details(outcomes.details),
         )
+
+    def _part(self, positions: Sequence[int] | None) -> "Window":
+        if positions is None:
+            return self
+        return replace(
+            self,
+            message_ids=[self.message_ids[n] for n in positions],
+            partition_keys=[self.partition_keys[n] for n in positions],
+            borns=[self.borns[n] for n in positions],
+            groups=[self.groups[n] for n in positions],
+            steps=[self.steps[n] for n in positions],
+        )
+
+
+class Answer(NamedTuple):
+    """What became of a window's messages, or of those at some positions of it."""
+
+    window: Window
+    outcomes: Outcomes
+    positions: Sequence[int] | None  # None: all of them
 
 
 def bounded_details(details: Mapping[int, str]) -> dict[int, str]:

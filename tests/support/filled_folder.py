@@ -214,7 +214,11 @@ class FilledFolder:
         for id_ in ids:
             message = self.messages[id_]
             hand_over = HandOver(
-                lane=message.lane, message_ids=[id_], attempts=[1], bodies=[message.body]
+                lane=message.lane,
+                message_ids=[id_],
+                attempts=[1],
+                bodies=[message.body],
+                send_before=Instant(2**62),
             )
             with self.outbox_file(message.lane).open("ab") as file:
                 file.write(b"".join(encode_lines(hand_over)))

@@ -14,7 +14,7 @@ from pipeline.lane_id import LaneId
 from pipeline.lifecycle import Event, state_of
 from pipeline.limits import Windows
 from pipeline.message import BufferEntry, MessageId, MessageRow, PartitionKey
-from pipeline.outcome import HandOver, Outcomes, ProviderClass
+from pipeline.outcome import HandOver, Outcomes, ProviderClass, Report
 from pipeline.ports import Beat
 from tests.contract.store_under_test import make_body
 from tests.support.faulty_store import FaultyStore, StoreWorld
@@ -34,6 +34,7 @@ class CountingConnector:
 
     name = "counting"
     provider_class = ProviderClass.NONE
+    has_receipts = False
 
     def __init__(self, log: "Counter[MessageId]", *, takes_ms: int = 0) -> None:
         self.log = log
@@ -41,14 +42,18 @@ class CountingConnector:
         self.error: Exception | None = None
         self.hand_overs: list[HandOver] = []
 
-    async def submit(self, hand_over: HandOver) -> Outcomes:
+    async def submit(self, hand_over: HandOver, report: Report) -> None:
         self.hand_overs.append(hand_over)
         self.log.update(hand_over.message_ids)
         if self.takes_ms:
             await asyncio.sleep(self.takes_ms / 1_000)
         if self.error is not None:
             raise self.error
-        return Outcomes.all_alike(Event.TAKE, len(hand_over.message_ids))
+        count = len(hand_over.message_ids)
+        report(range(count), Outcomes.all_alike(Event.TAKE, count))
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
 
 class LaneActors:

@@ -10,6 +10,7 @@ born when it is first named.
     applied fenced      the answer to the append
     took unsent lost refused   the connector's answer for all of the oldest window handed over
     says:a=TAKE,b=NOT_SENT     its answer for each
+    part:a=TAKE,c=REFUSE       its answer for some of it; the others stay with it
     settle       projection and books are answered, and appends that say nothing of claims
 
     CLAIM:a,b    the append in flight claims exactly these      CARRY:a   names these claims again
@@ -73,6 +74,7 @@ class LaneStory:
         self.journal: list[tuple[int, bytes]] = []
         self.borns = {} if borns is None else borns
         self.bodies: dict[str, Body] = {}
+        self._said: dict[int, set[int]] = {}
         self.lane = Lane(
             recovered or fresh(windows=windows), windows=windows, connector="file", now=self.now
         )
@@ -223,6 +225,18 @@ class LaneStory:
     def _says(self, names: list[str]) -> None:
         event_of = dict(name.split("=") for name in names)
         self._end_window(lambda name: Event[event_of[name]])
+
+    def _part(self, names: list[str]) -> None:
+        """Answer for some of the oldest window; whoever has said all of it is done with it."""
+        (window, *_) = self._asked(act.HandOverWindow)
+        event_of = dict(name.split("=") for name in names)
+        at = [n for n, id_ in enumerate(window.message_ids) if name_of(id_) in event_of]
+        events = bytes(Event[event_of[name_of(window.message_ids[n])]] for n in at)
+        said = self._said.setdefault(window.seq, set())
+        said.update(at)
+        if len(said) == len(window.message_ids):
+            self._take(act.HandOverWindow)
+        self.lane.on_outcomes(window.seq, Outcomes(events=events), positions=at, now=self.now)
 
     def _end_window(self, event_of: Callable[[str], Event]) -> None:
         window = self._take(act.HandOverWindow)

@@ -282,8 +282,27 @@ class LaneWorld:
                     if chance < 0.12
                     else Event.TAKE
                 )
-        outcomes = Outcomes(events=bytes(events), details={0: "x"} if count % 2 else {})
-        return lambda: owner.lane.on_outcomes(window.seq, outcomes, now=self.now)
+        if is_calm or count == 1 or self.chance.random() < 0.5:
+            outcomes = Outcomes(events=bytes(events), details={0: "x"} if count % 2 else {})
+            return lambda: owner.lane.on_outcomes(window.seq, outcomes, now=self.now)
+        positions = list(range(count))
+        self.chance.shuffle(positions)
+        cut = self.chance.randrange(1, count)
+        first, second = positions[:cut], positions[cut:]
+
+        def answer(part: list[int]) -> None:
+            owner.lane.on_outcomes(
+                window.seq,
+                Outcomes(events=bytes(events[n] for n in part)),
+                positions=part,
+                now=self.now,
+            )
+
+        def answer_first() -> None:
+            answer(first)
+            owner.errands.append(Errand(window, answer=lambda: answer(second)))
+
+        return answer_first
 
     def _read(self, owner: Owner, read: act.ReadRows) -> tuple[BufferPage, Instant]:
         if read.resume is None:

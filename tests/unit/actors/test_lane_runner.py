@@ -1,5 +1,6 @@
 """A runner takes a lane, recovers it and works on it: on a real store, in virtual time."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from unittest.mock import patch
 
@@ -14,6 +15,7 @@ from pipeline.lane.entry import decode_entry
 from pipeline.lane.takeover import GONE
 from pipeline.lifecycle import Event
 from pipeline.message import Body, PartitionKey
+from pipeline.outcome import Outcomes
 from tests.support.lane_actors import (
     GROUP,
     OTHER_PLATFORM,
@@ -299,6 +301,11 @@ async def test_past_the_send_deadline_the_connector_is_not_asked(tmp_path: Path)
         connector = CountingConnector(world.log)
         runner = world.runner(await world.stores.open(), connector=connector)
         (id_,) = await world.accept(1)
+        said: list[tuple[list[int], bytes]] = []
+
+        def note(positions: Sequence[int], outcomes: Outcomes) -> None:
+            said.append((list(positions), outcomes.events))
+
         for late_us, event in ((1, Event.NOT_SENT), (0, Event.TAKE)):
             window = act.HandOverWindow(
                 seq=0,
@@ -307,7 +314,9 @@ async def test_past_the_send_deadline_the_connector_is_not_asked(tmp_path: Path)
                 bodies=[Body(b"body")],
                 send_before=Instant(world.clock.now() - late_us),
             )
-            assert (await runner._hand_over(window)).events == bytes([event])
+            said.clear()
+            await runner._hand_over(window, note)
+            assert said == [([0], bytes([event]))]
         assert world.log == {id_: 1}
 
 

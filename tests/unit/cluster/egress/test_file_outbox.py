@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import resource
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from cluster.egress import file_outbox
 from cluster.egress.file_connector import FileConnector
 from cluster.egress.file_outbox import FileOutbox, Written
 from pipeline.connectors.file.codec import decode_line, encode_lines
+from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
 from pipeline.lifecycle import Event
 from pipeline.message import Body, MessageId
@@ -93,6 +94,7 @@ def hand_over(count: int = 3) -> HandOver:
         message_ids=[MessageId(bytes([n]) * 16) for n in range(count)],
         attempts=[1] * count,
         bodies=some_bodies(count),
+        send_before=Instant(2**62),
     )
 
 
@@ -101,7 +103,15 @@ def append(outbox: FileOutbox, data: bytes, *, lane: LaneId = LANE) -> Written:
 
 
 def submit(connector: FileConnector, handed: HandOver) -> Outcomes:
-    return asyncio.run(connector.submit(handed))
+    reported: list[Outcomes] = []
+
+    def report(positions: Sequence[int], outcomes: Outcomes) -> None:
+        assert list(positions) == list(range(len(handed.message_ids)))
+        reported.append(outcomes)
+
+    asyncio.run(connector.submit(handed, report))
+    (outcomes,) = reported
+    return outcomes
 
 
 # --- writing --------------------------------------------------------------------------------------
@@ -364,9 +374,10 @@ def test_what_cannot_be_encoded_is_refused_before_anything_is_written(
         message_ids=[MessageId(b"a" * 16), MessageId(b"b" * 16)],
         attempts=[1, 1],
         bodies=[*some_bodies(1), Body(b"\xc1")],
+        send_before=Instant(2**62),
     )
     connector = FileConnector(name="file", outbox=outbox)
     with pytest.raises(Exception, match="MessagePack"):
         submit(connector, damaged)
     assert not file.exists()
-    connector.close()
+    asyncio.run(connector.close())

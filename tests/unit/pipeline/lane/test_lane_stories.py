@@ -70,6 +70,40 @@ def test_claims(story: str) -> None:
 
 
 @stories(
+    (
+        "what is answered is journaled though its neighbours are not",
+        "ring:a,b,c applied part:b=TAKE SAYS:b=TAKE applied OPEN:2 part:c=REFUSE SAYS:c=REFUSE"
+        " applied part:a=TAKE SAYS:a=TAKE applied OPEN:0",
+    ),
+    (
+        "it makes room for others",
+        "ring:a,b,c,d,e,f applied part:a=TAKE,d=TAKE CLAIM:e,f SAYS:a=TAKE,d=TAKE OPEN:4",
+    ),
+    (
+        "parts that came while an append was in flight go together",
+        "ring:a,b,c applied ring:d CLAIM:d part:a=TAKE part:c=LOSE_ANSWER applied"
+        " SAYS:a=TAKE,c=LOSE_ANSWER OPEN:2",
+    ),
+    (
+        "what was not sent is claimed again beside what still is with the provider",
+        "ring:a,b applied part:a=NOT_SENT SAYS:a=NOT_SENT applied +100 CLAIM:a OPEN:2",
+    ),
+    (
+        "after H only what is not answered is named again",
+        "ring:a,b,c applied part:b=TAKE applied +180001 CARRY:a,c applied OPEN:2 part:a=TAKE"
+        " applied part:c=TAKE applied OPEN:0",
+    ),
+    (
+        "the entry that says what became of one names the others again",
+        "ring:a,b,c applied +179999 ring:d CLAIM:d part:b=TAKE +2 applied SAYS:b=TAKE CARRY:a,c"
+        " applied OPEN:3",
+    ),
+)
+def test_windows_answered_in_parts(story: str) -> None:
+    LaneStory().tell(story)
+
+
+@stories(
     ("a row's body is read, then it is claimed", "row:a BODIES:a bodies:a CLAIM:a applied HAND:a"),
     ("a doorbell may come without the body", "hint:a BODIES:a bodies:a CLAIM:a"),
     (

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from pipeline.connectors.file.codec import decode_line, encode_lines, outcomes_of
+from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
 from pipeline.lifecycle import Event
 from pipeline.message import Body, MessageId, Submission, encode_body
@@ -22,6 +23,7 @@ def hand_over(*submissions: Submission, attempts: list[int] | None = None) -> Ha
         message_ids=[MessageId(bytes([n]) * 16) for n in range(len(submissions))],
         attempts=attempts or [1] * len(submissions),
         bodies=[Body(encode_body(submission)) for submission in submissions],
+        send_before=Instant(2**62),
     )
 
 
@@ -64,7 +66,11 @@ def test_lines_come_in_the_order_of_the_messages() -> None:
 
 def test_a_body_that_cannot_be_read_writes_nothing_at_all() -> None:
     damaged = HandOver(
-        lane=LANE, message_ids=[MessageId(b"i" * 16)], attempts=[1], bodies=[Body(b"\xc1")]
+        lane=LANE,
+        message_ids=[MessageId(b"i" * 16)],
+        attempts=[1],
+        bodies=[Body(b"\xc1")],
+        send_before=Instant(2**62),
     )
     with pytest.raises(msgspec.MsgspecError):
         encode_lines(damaged)
