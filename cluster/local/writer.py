@@ -7,7 +7,8 @@ the one that fails alone.  So an operation is a function that may run more than 
 trace but in the transaction.
 
 What is definite: an error before COMMIT undoes the group, which is a definite no.  An error of
-COMMIT itself says nothing: the frames may be on the disk.
+COMMIT itself says nothing: the frames may be on the disk.  The connection is thrown away then, and
+the next one makes the log durable before it answers for anything in it.
 """
 
 import sqlite3
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Final, TypeVar, cast
 
 from cluster.local.errand import Answer, Errand, FileThread
+from cluster.local.found_log import make_log_durable
 from cluster.local.schema import connect, create_tables
 from cluster.local.sqlite_faults import describe
 from cluster.local.turnstile import Turnstile
@@ -224,6 +226,8 @@ class Writer(FileThread[Transaction]):
         if self._connection is None:
             connection = connect(self._path)
             try:
+                # Only now: the connection keeps others from removing the log at their end.
+                make_log_durable(self._wal_path)
                 create_tables(connection)
             except BaseException:
                 connection.close()

@@ -1,14 +1,18 @@
 import asyncio
+import errno
+import os
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from cluster.local import errand, schema, writer
+from cluster.local import errand, found_log, schema, writer
 from cluster.local.errand import Errand
+from cluster.local.found_log import make_log_durable
 from cluster.local.schema import connect
 from cluster.local.turnstile import Turnstile
 from cluster.local.writer import Transaction, Writer
@@ -27,6 +31,27 @@ async def file(path: Path) -> AsyncIterator[Writer]:
     file = Writer(path, clock=FakeClock())
     yield file
     await file.close()
+
+
+class SyncedFiles:
+    """The operating system, as far as a log is made durable by it."""
+
+    def __init__(self, *, sync_fails: bool = False) -> None:
+        self.said: list[str] = []
+        self.sync_fails = sync_fails
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def pwrite(self, file: int, data: bytes, place: int) -> int:
+        self.said.append(f"written {place + len(data)}")
+        return os.pwrite(file, data, place)
+
+    def fsync(self, file: int) -> None:
+        if self.sync_fails:
+            raise OSError(errno.EIO, "Input/output error")
+        self.said.append("synced")
+        os.fsync(file)
 
 
 def noting(lane: str) -> Callable[[Transaction], str]:
@@ -487,3 +512,59 @@ async def test_a_reader_of_old_pages_delays_no_write_for_long_and_loses_nothing(
     reader.close()
     await file.close()
     assert noted(path) == {"first", *(f"{n}" for n in range(12))}
+
+
+async def test_what_a_failed_commit_left_is_synced_before_it_is_answered_for(
+    file: Writer, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def note_once(transaction: Transaction) -> int:
+        # As every write that may be repeated: made already, it writes nothing.
+        return transaction.connection.execute(
+            "INSERT OR IGNORE INTO lanes VALUES ('a', 1)"
+        ).rowcount
+
+    def fail_after_frames(connection: sqlite3.Connection) -> None:
+        # The frames are in the log, and no sync followed.
+        connection.execute("COMMIT")
+        raise sqlite3.OperationalError("disk I/O error")
+
+    await file.write(noting("first"))
+    log = path.with_name("n1-0.db-wal")
+    onlooker = connect(path)  # so that the log is not moved when the writer lets go
+    with monkeypatch.context() as failing:
+        failing.setattr(file, "_commit", fail_after_frames)
+        with pytest.raises(WriteUnknown):
+            await file.write(note_once)
+    calls = SyncedFiles()
+    monkeypatch.setattr(found_log, "os", calls)
+    assert await file.write(note_once) == 0
+    assert calls.said == [f"written {log.stat().st_size}", "synced"]
+    onlooker.close()
+
+
+async def test_a_log_that_cannot_be_synced_is_not_answered_for(
+    file: Writer, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Writer(path, clock=FakeClock())
+    await other.write(noting("first"))
+    calls = SyncedFiles(sync_fails=True)
+    monkeypatch.setattr(found_log, "os", calls)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="Input/output error"):
+            await file.write(noting("next"))
+    assert noted(path) == {"first"}
+    calls.sync_fails = False
+    assert await file.write(noting("next")) == "next"
+    await other.close()
+
+
+async def test_the_log_keeps_its_bytes_when_it_is_made_durable(
+    file: Writer, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(found_log, "_PIECE_BYTES", 1_000)
+    await file.write(grow)
+    log = path.with_name("n1-0.db-wal")
+    before = log.read_bytes()
+    make_log_durable(log)
+    assert log.read_bytes() == before
+    make_log_durable(path.with_name("no log"))
