@@ -10,9 +10,9 @@ from pathlib import Path
 from actors.config import PlatformConfig
 from actors.doorbells import Bell, Doorbells
 from actors.ingester import IngesterPorts
+from actors.open_connector import open_connector
 from actors.registry import ActorWorld, RegistryPorts
 from actors.scheduler import SchedulerPorts
-from cluster.egress.file_connector import FileConnector
 from cluster.egress.file_outbox import FileOutbox
 from cluster.local.store import LocalStore
 from cluster.runtime.clock import SystemClock
@@ -59,10 +59,14 @@ async def open_scheduler_ports(platform: PlatformConfig, core: Core) -> Schedule
     store, clock = _open_store(platform)
     settings = platform.settings
     outbox = FileOutbox(Path(platform.data_folder) / OUTBOX)
-    by_name = {name: FileConnector(name=name, outbox=outbox) for name in settings.connectors}
+    by_name = {
+        name: open_connector(name, connector, outbox=outbox)
+        for name, connector in settings.connectors.items()
+    }
 
     async def close() -> None:
-        outbox.close()
+        for connector in by_name.values():
+            await connector.close()
         await store.close()
 
     return SchedulerPorts(

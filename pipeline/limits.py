@@ -78,6 +78,21 @@ CLAIM_PAUSE_MS_MIN: Final = 100
 CLAIM_PAUSE_MS_MAX: Final = 5_000
 ENTRIES_UNRETIRED_MAX: Final = 4_096
 WRITER_QUEUE_OPERATIONS_MAX: Final = 10_000
+# Requests of one connector that wait for an answer in one process.
+CONNECTOR_CONCURRENCY_MAX: Final = 1_024
+
+# --- attempts after the first ---------------------------------------------------------------
+
+RETRY_BACKOFF_BASE_MS: Final = 1_000
+RETRY_BACKOFF_CAP_MS: Final = 2 * 3600 * 1_000
+# With the cap above, about a day of attempts.
+RETRY_ATTEMPTS_MAX: Final = 32
+# What a provider may ask for at most: a typing error in a header must not park a message for years.
+RETRY_AFTER_MS_MAX: Final = 24 * 3600 * 1_000
+# A request may still travel this long after its send deadline, and two clocks differ.
+KEY_LIFE_MARGIN_MS: Final = 60_000
+
+assert RETRY_BACKOFF_BASE_MS <= RETRY_BACKOFF_CAP_MS <= RETRY_AFTER_MS_MAX
 
 # --- what a person is shown -----------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, Final, get_args, get_origin
+from typing import Annotated, Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
@@ -51,6 +51,20 @@ def known_settings(model: type[BaseModel]) -> tuple[KnownSetting, ...]:
 
 
 def _leaves(path: tuple[str, ...], kind: object) -> Iterator[KnownSetting]:
+    if get_origin(kind) is Annotated:
+        # A union whose members are told apart by one of their settings, which has to be given.
+        union, told_apart_by = get_args(kind)
+        yield KnownSetting((*path, told_apart_by.discriminator), None)
+        merged: dict[tuple[str, ...], KnownSetting] = {}
+        for member in get_args(union):
+            for leaf in _leaves(path, member):
+                if leaf.path[-1] == told_apart_by.discriminator:
+                    continue
+                # The page of settings tells one default for each name.
+                if merged.setdefault(leaf.path, leaf) != leaf:
+                    raise TypeError(f"two defaults for {leaf.name}")
+        yield from merged.values()
+        return
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         fields: dict[str, tuple[object, object]] = {
             name: (field.annotation, field.get_default(call_default_factory=True))

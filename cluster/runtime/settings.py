@@ -14,17 +14,23 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
-    StringConstraints,
     ValidationError,
     field_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from cluster.runtime.connector_settings import (
+    SECRET_SETTINGS,
+    ConnectorKind,
+    ConnectorName,
+    ConnectorSettings,
+    FileConnectorSettings,
+    WholeNumber,
+)
 from cluster.runtime.setting_names import (
     CONFIG_VARIABLE,
     NESTED_DELIMITER,
@@ -39,18 +45,14 @@ from pipeline.limits import INGESTERS_MAX, LOCAL_NODES_MAX, LOCAL_SHARDS_MAX, Wi
 CONFIG_FILE: Final = Path("shardpost.toml")
 
 _VALUE_CHARS_MAX: Final = 80
+_SECRET: Final = frozenset(SECRET_SETTINGS)
+_KINDS: Final = {(kind.value,) for kind in ConnectorKind}
 
 
 class StoreKind(StrEnum):
     """What holds the messages."""
 
     LOCAL = "local"  # SQLite files in the data folder
-
-
-class ConnectorKind(StrEnum):
-    """What kind of way out a connector is."""
-
-    FILE = "file"  # JSON lines in the data folder's outbox
 
 
 class LogLevel(StrEnum):
@@ -69,46 +71,11 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-def _refuse_bool(value: object) -> object:
-    if isinstance(value, bool):
-        raise ValueError("should be a whole number")
-    return value
-
-
-def _split_commas(value: object) -> object:
-    """A variable may hold `sms,email` where the file has a list."""
-    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-
-
 def _refuse_empty(value: object) -> object:
     # Path("") is the working directory, which nobody means.
     if value == "":
         raise ValueError("should name a folder")
     return value
-
-
-def _refuse_unknown_channel(name: str) -> str:
-    # Imported only here, as it brings the numbering plans of the world: a tenth of a second.
-    from pipeline.ingest.recipient import CHANNELS
-
-    if name not in CHANNELS:
-        raise ValueError(f"should be one of {', '.join(CHANNELS)}")
-    return name
-
-
-WholeNumber = Annotated[int, BeforeValidator(_refuse_bool)]
-ConnectorName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
-ChannelName = Annotated[str, AfterValidator(_refuse_unknown_channel)]
-
-
-class ConnectorSettings(BaseModel):
-    """One configured way out."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    kind: ConnectorKind
-    # Empty: every channel that no other connector names.
-    channels: Annotated[tuple[ChannelName, ...], NoDecode, BeforeValidator(_split_commas)] = ()
 
 
 class LocalSettings(BaseModel):
@@ -137,7 +104,7 @@ class Settings(BaseModel):
     windows: Windows = Windows()
     local: LocalSettings = LocalSettings()
     connectors: dict[ConnectorName, ConnectorSettings] = Field(
-        default={"file": ConnectorSettings(kind=ConnectorKind.FILE)}, min_length=1
+        default={"file": FileConnectorSettings()}, min_length=1
     )
 
     @field_validator("windows", mode="before")
@@ -256,7 +223,12 @@ def _told(error: ValidationError, file: Path, variables: Mapping[str, str]) -> s
     """Return one line about the first thing that is wrong."""
     first = error.errors(include_url=False, include_context=False)[0]
     path = tuple(str(part) for part in first["loc"])
-    if first["type"] == "missing":
+    if path[:1] == ("connectors",) and path[2:3] in _KINDS:
+        # The validator notes which of several kinds it followed.
+        path = (*path[:2], *path[3:])
+    if first["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        path = (*path, "kind")
+    if first["type"] in ("missing", "union_tag_not_found"):
         section = variable_of((*path[:-1], ""))
         if any(variable.startswith(section) for variable in variables):
             return f"{variable_of(path)} is missing"
@@ -268,7 +240,18 @@ def _told(error: ValidationError, file: Path, variables: Mapping[str, str]) -> s
             break
     else:
         where, value = f"{file}: {'.'.join(path)}", first["input"]
-    allowed = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    match first["type"]:
+        case "union_tag_invalid":
+            # The whole section stands there, unless a variable holds the kind.
+            value = value if where == variable_of(path) else first["input"]["kind"]
+            allowed = f"should be {' or '.join(repr(kind.value) for kind in ConnectorKind)}"
+        case "extra_forbidden":
+            allowed = "is a setting of another kind of connector"
+        case _:
+            allowed = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+    if _SECRET.intersection(path):
+        # It may be the secret itself, written where its name belongs.
+        return f"{where}: should name where the secret stands, as env:VARIABLE or file:PATH"
     shown = repr(value)
     if len(shown) > _VALUE_CHARS_MAX:
         shown = shown[:_VALUE_CHARS_MAX] + "..."

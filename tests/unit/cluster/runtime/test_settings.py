@@ -5,17 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from cluster.runtime.settings import (
-    ConnectorKind,
-    ConnectorSettings,
-    LogLevel,
-    Settings,
-    StoreKind,
-    load_settings,
-)
+from cluster.runtime.connector_settings import FileConnectorSettings, WebhookConnectorSettings
+from cluster.runtime.settings import LogLevel, Settings, StoreKind, load_settings
 from pipeline.errors import SettingInvalid
 from pipeline.instant import DurationMs
 from pipeline.limits import Windows
+from pipeline.outcome import ProviderClass
 
 
 class Place:
@@ -86,8 +81,8 @@ def test_a_file_sets_every_kind_of_value(place: Place) -> None:
     assert settings.windows == Windows(steal_after_ms=DurationMs(20_000))
     assert (settings.local.nodes, settings.local.shards) == (1, 4)
     assert settings.connectors == {
-        "a": ConnectorSettings(kind=ConnectorKind.FILE, channels=("sms", "email")),
-        "b": ConnectorSettings(kind=ConnectorKind.FILE),
+        "a": FileConnectorSettings(channels=("sms", "email")),
+        "b": FileConnectorSettings(),
     }
 
 
@@ -106,9 +101,47 @@ def test_a_variable_beats_the_file_and_leaves_its_neighbours(place: Place) -> No
 def test_a_variable_can_set_a_connector(place: Place, channels: str) -> None:
     place.variable("SHARDPOST_CONNECTORS__OUT__KIND", "file")
     place.variable("SHARDPOST_CONNECTORS__OUT__CHANNELS", channels)
+    assert load_settings().connectors == {"out": FileConnectorSettings(channels=("sms", "email"))}
+
+
+def test_a_variable_can_set_a_connector_of_any_kind(place: Place) -> None:
+    place.file("[connectors.out]\nkind = 'webhook'\nurl = 'https://old.example/'")
+    for name, value in (
+        ("URL", "https://Gateway.Example:8443/messages"),
+        ("SECRETS", "env:NEW, file:old"),
+        ("ALLOW_NETWORKS", "10.20.0.0/16,fd00::/8"),
+        ("ALLOW_PORTS", "8443"),
+        ("CONCURRENCY", "8"),
+        ("PROVIDER_CLASS", "0"),
+    ):
+        place.variable(f"SHARDPOST_CONNECTORS__OUT__{name}", value)
     assert load_settings().connectors == {
-        "out": ConnectorSettings(kind=ConnectorKind.FILE, channels=("sms", "email"))
+        "out": WebhookConnectorSettings(
+            url="https://gateway.example:8443/messages",
+            secrets=("env:NEW", "file:old"),
+            allow_networks=("10.20.0.0/16", "fd00::/8"),
+            allow_ports=(8443,),
+            concurrency=8,
+            provider_class=ProviderClass.NONE,
+        )
     }
+
+
+def test_a_kind_that_is_not_known_is_told_with_its_variable(place: Place) -> None:
+    place.variable("SHARDPOST_CONNECTORS__A__KIND", "pigeon")
+    told = "SHARDPOST_CONNECTORS__A__KIND = 'pigeon': should be 'file' or 'webhook'"
+    assert place.refusal() == told
+
+
+@pytest.mark.parametrize("name", ["secrets", "authorization"])
+def test_a_secret_that_stands_where_its_name_belongs_is_not_shown(place: Place, name: str) -> None:
+    told = "should name where the secret stands, as env:VARIABLE or file:PATH"
+    value = "['hidden']" if name == "secrets" else "'hidden'"
+    place.file(f"[connectors.a]\nkind = 'webhook'\nurl = 'https://a.example'\n{name} = {value}")
+    assert place.refusal().endswith(f"{told}")
+    assert "hidden" not in place.refusal()
+    place.variable(f"SHARDPOST_CONNECTORS__A__{name.upper()}", "hidden")
+    assert place.refusal() == f"SHARDPOST_CONNECTORS__A__{name.upper()}: {told}"
 
 
 def test_the_folder_of_the_command_line_beats_both(place: Place) -> None:
@@ -262,6 +295,42 @@ def test_a_variable_that_is_not_ours_is_left_alone(place: Place) -> None:
             "[local]\nnodes = 9", "local.nodes = 9: should be less than or equal to 8", id="n"
         ),
         pytest.param("[connectors.a]", "connectors.a.kind is missing", id="no kind"),
+        pytest.param(
+            "[connectors.a]\nkind = 'pigeon'",
+            "connectors.a.kind = 'pigeon': should be 'file' or 'webhook'",
+            id="a kind that is not known",
+        ),
+        pytest.param(
+            "[connectors.a]\nkind = 'file'\nurl = 'https://a.example'",
+            "connectors.a.url = 'https://a.example': is a setting of another kind of connector",
+            id="a setting of another kind",
+        ),
+        pytest.param(
+            "[connectors.a]\nkind = 'webhook'",
+            'without a url, channels should be ["webhook"]',
+            id="a webhook to recipients that are no URLs",
+        ),
+        pytest.param(
+            "[connectors.a]\nkind = 'webhook'\nurl = 'https://user:hidden@a.example'",
+            "a webhook's URL holds no user or password",
+            id="a password in a URL",
+        ),
+        pytest.param(
+            "[connectors.a]\nkind = 'webhook'\nurl = 'https://a.example'\nprovider_class = 'C'",
+            'with provider_class "C", receipts should be true',
+            id="correlation without receipts",
+        ),
+        pytest.param(
+            "[connectors.a]\nkind = 'webhook'\nurl = 'https://a.example'\nprovider_class = 'Q'",
+            "connectors.a.provider_class = 'Q': should be",
+            id="a class that no webhook has",
+        ),
+        pytest.param(
+            "[connectors.a]\nkind = 'webhook'\nurl = 'https://a.example'\n"
+            "allow_networks = ['10.0.0.1/8']",
+            "'10.0.0.1/8': should be networks like 10.20.0.0/16",
+            id="no network",
+        ),
         pytest.param("[connectors]", "connectors = {}: ", id="no connector"),
         pytest.param(
             "[connectors.'A B']\nkind = 'file'", "connectors.A B", id="a connector's name is plain"
@@ -344,8 +413,8 @@ def test_a_folder_or_other_text_is_no_file(place: Place) -> None:
 def test_a_channel_goes_out_by_the_connector_that_names_it_else_by_the_one_that_names_none() -> (
     None
 ):
-    named = ConnectorSettings(kind=ConnectorKind.FILE, channels=("sms",))
-    rest = ConnectorSettings(kind=ConnectorKind.FILE)
+    named = FileConnectorSettings(channels=("sms",))
+    rest = FileConnectorSettings()
     settings = Settings(connectors={"rest": rest, "texts": named})
     assert settings.connector_of("sms") == "texts"
     assert settings.connector_of("email") == "rest"

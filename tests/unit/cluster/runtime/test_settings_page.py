@@ -16,6 +16,8 @@ PAGE = (Path(__file__).resolve().parents[4] / "docs" / "operating" / "settings.m
 )
 ROWS = dict(re.findall(r"^\| `([^`]+)` \|(?: `([^`]+)`)? \|", PAGE, re.MULTILINE))
 
+EXAMPLES = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+
 
 def _as_in_a_file(value: object) -> object:
     match value:
@@ -40,10 +42,21 @@ def test_the_page_tells_the_default(setting: KnownSetting) -> None:
     assert default == _as_in_a_file(setting.default)
 
 
-def test_the_pages_example_is_accepted_in_both_forms(
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_example_of_the_page_is_accepted(
+    example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith("SHARDPOST_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    Path("shardpost.toml").write_text(example, encoding="utf-8")
+    assert load_settings().connectors
+
+
+def test_the_pages_first_example_is_accepted_in_both_forms(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (example,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    example = EXAMPLES[0]
     for name in [name for name in os.environ if name.startswith("SHARDPOST_")]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)

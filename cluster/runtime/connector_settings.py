@@ -1,0 +1,139 @@
+"""Ways out, as an operator sets them: one section `[connectors.<name>]` each, told apart by `kind`.
+
+What its provider does about repeats is declared, not guessed: only the operator knows whether the
+other side looks at the key (docs/protocol.md, 5.4).  Secrets are named, not written: where one
+stands in the environment or in a file.  Settings travel to other processes as arguments, which Ray
+shows and logs, and the process that signs is the only one that needs to read them.
+"""
+
+from enum import StrEnum
+from ipaddress import ip_network
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
+from pydantic_settings import NoDecode
+
+from pipeline.errors import SubmissionInvalid
+from pipeline.limits import CONNECTOR_CONCURRENCY_MAX
+from pipeline.outcome import ProviderClass
+
+# Their values are never shown, not even in a refusal.
+SECRET_SETTINGS: Final = frozenset({"authorization", "secrets"})
+
+
+class ConnectorKind(StrEnum):
+    """What kind of way out a connector is."""
+
+    FILE = "file"  # JSON lines in the data folder's outbox
+    WEBHOOK = "webhook"  # a signed POST
+
+
+def refuse_bool(value: object) -> object:
+    """Refuse true and false where Python would take them for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("should be a whole number")
+    return value
+
+
+def _split_commas(value: object) -> object:
+    """A variable may hold `sms,email` where the file has a list."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _refuse_unknown_channel(name: str) -> str:
+    # Imported only here, as it brings the numbering plans of the world: a tenth of a second.
+    from pipeline.ingest.recipient import CHANNELS
+
+    if name not in CHANNELS:
+        raise ValueError(f"should be one of {', '.join(CHANNELS)}")
+    return name
+
+
+def _refuse_odd_network(text: str) -> str:
+    try:
+        return str(ip_network(text))
+    except ValueError as error:
+        raise ValueError(f"should be networks like 10.20.0.0/16: {error}") from None
+
+
+def _refuse_odd_url(url: str) -> str:
+    from pipeline.ingest.recipient import canonical_recipient
+
+    try:
+        return canonical_recipient("webhook", url)
+    except SubmissionInvalid as invalid:
+        raise ValueError(invalid.reason) from None
+
+
+WholeNumber = Annotated[int, BeforeValidator(refuse_bool)]
+ConnectorName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+ChannelName = Annotated[str, AfterValidator(_refuse_unknown_channel)]
+Listed = (NoDecode, BeforeValidator(_split_commas))
+SecretName = Annotated[str, StringConstraints(pattern=r"^(?:env|file):[^\s,]+$")]
+Port = Annotated[WholeNumber, Field(ge=1, le=65_535)]
+Network = Annotated[str, AfterValidator(_refuse_odd_network)]
+Url = Annotated[str, AfterValidator(_refuse_odd_url)]
+
+
+class _Connector(BaseModel):
+    """What every kind has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Empty: every channel that no other connector names.
+    channels: Annotated[tuple[ChannelName, ...], *Listed] = ()
+
+
+class FileConnectorSettings(_Connector):
+    """Lines of JSON in a folder."""
+
+    kind: Literal[ConnectorKind.FILE] = ConnectorKind.FILE
+
+
+class WebhookConnectorSettings(_Connector):
+    """A signed POST, to the recipient's own URL or to a provider's."""
+
+    kind: Literal[ConnectorKind.WEBHOOK] = ConnectorKind.WEBHOOK
+    # Where everything goes; None: the recipient is the URL.
+    url: Url | None = None
+    # The first signs first; a receiver accepts any, so that one can be replaced by the next.
+    secrets: Annotated[tuple[SecretName, ...], *Listed] = ()
+    authorization: SecretName | None = None  # what the header of that name holds
+    # Not QUERYABLE: nothing in a webhook asks.
+    provider_class: Literal[ProviderClass.KEYED, ProviderClass.CORRELATED, ProviderClass.NONE] = (
+        ProviderClass.KEYED
+    )
+    key_life_ms: WholeNumber = Field(default=86_400_000, ge=1_000)
+    receipts: bool = False
+    concurrency: WholeNumber = Field(default=64, ge=1, le=CONNECTOR_CONCURRENCY_MAX)
+    connect_timeout_ms: WholeNumber = Field(default=5_000, ge=1, le=60_000)
+    answer_timeout_ms: WholeNumber = Field(default=20_000, ge=1, le=120_000)
+    allow_networks: Annotated[tuple[Network, ...], *Listed] = ()
+    allow_ports: Annotated[tuple[Port, ...], *Listed] = (80, 443)
+
+    @model_validator(mode="after")
+    def _without_a_url_recipients_are_urls(self) -> Self:
+        if self.url is None and self.channels != ("webhook",):
+            raise ValueError('without a url, channels should be ["webhook"]: recipients are URLs')
+        return self
+
+    @model_validator(mode="after")
+    def _correlation_needs_receipts(self) -> Self:
+        if self.provider_class is ProviderClass.CORRELATED and not self.receipts:
+            raise ValueError('with provider_class "C", receipts should be true')
+        return self
+
+
+ConnectorSettings = Annotated[
+    FileConnectorSettings | WebhookConnectorSettings, Field(discriminator="kind")
+]
