@@ -30,6 +30,7 @@ from pipeline.lane_id import LaneId
 from pipeline.lifecycle import Event, step_of
 from pipeline.limits import Windows
 from pipeline.message import (
+    AT_ONCE,
     Body,
     BufferEntry,
     MessageId,
@@ -51,8 +52,8 @@ CREATE TABLE messages (id BLOB NOT NULL, pk BLOB, born INTEGER, group_key TEXT, 
 CREATE UNIQUE INDEX message_ids ON messages (id);
 CREATE INDEX by_group ON messages (group_key);
 CREATE TABLE buffer (
-    lane TEXT, at INTEGER, id BLOB, pk BLOB, born INTEGER, attempt INTEGER, group_key TEXT,
-    PRIMARY KEY (lane, at, id)
+    lane TEXT, at INTEGER, id BLOB, pk BLOB, born INTEGER, attempt INTEGER,
+    due_at INTEGER, group_key TEXT, PRIMARY KEY (lane, at, id)
 ) WITHOUT ROWID;
 CREATE TABLE journal (lane TEXT, seq INTEGER, body BLOB, PRIMARY KEY (lane, seq)) WITHOUT ROWID;
 CREATE TABLE timeline (
@@ -94,7 +95,7 @@ def make_batches(*, message_count: int, batch_size: int, ids: str) -> list[Batch
                     (i, pk, born, GROUP, body)
                     for i, pk, body in zip(own, keys, bodies, strict=True)
                 ],
-                buffer=[(i, pk, born, 1, GROUP) for i, pk in zip(own, keys, strict=True)],
+                buffer=[(i, pk, born, 1, AT_ONCE, GROUP) for i, pk in zip(own, keys, strict=True)],
                 claims=[(i, pk, CLAIM, born, "file") for i, pk in zip(own, keys, strict=True)],
                 takes=[(i, pk, TAKE, born, "file") for i, pk in zip(own, keys, strict=True)],
                 journal=os.urandom(JOURNAL_BYTES_PER_MESSAGE * batch_size),
@@ -188,7 +189,7 @@ async def measure_bare(folder: Path, batches: Sequence[Batch]) -> dict[str, tupl
 
     async def read_buffer(batch: Batch) -> None:
         rows = connection.execute(
-            "SELECT at, id, pk, born, attempt, group_key FROM buffer"
+            "SELECT at, id, pk, born, attempt, due_at, group_key FROM buffer"
             " WHERE lane = ? AND at > ? ORDER BY at, id LIMIT ?",
             ("1.n1.0.sms.bulk-0", batch.number * len(batch.ids) - 1, len(batch.ids)),
         ).fetchall()
@@ -210,7 +211,7 @@ async def measure_bare(folder: Path, batches: Sequence[Batch]) -> dict[str, tupl
             "INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?)", lambda batch: batch.messages
         ),
         "write_buffer": writing(
-            "INSERT INTO buffer VALUES ('1.n1.0.sms.bulk-0', ?6, ?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO buffer VALUES ('1.n1.0.sms.bulk-0', ?7, ?1, ?2, ?3, ?4, ?5, ?6)",
             lambda batch: [
                 (*row, batch.number * len(batch.ids) + n) for n, row in enumerate(batch.buffer)
             ],

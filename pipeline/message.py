@@ -61,11 +61,14 @@ def expiry_of(body: Body) -> Instant | None:
 # (id, pk, born, group, body): a row of `messages`.  group is `group_key(tenant, group)`.
 MessageRow = tuple[MessageId, PartitionKey, Instant, str, Body]
 
-# (id, pk, born, attempt, group): a row for `buffer`, before the store gives it its `at`.
-BufferEntry = tuple[MessageId, PartitionKey, Instant, int, str]
+# (id, pk, born, attempt, due_at, group): a row for `buffer`, before the store gives it its `at`.
+# due_at: an instant of the near future, 0 for at once.
+BufferEntry = tuple[MessageId, PartitionKey, Instant, int, Instant, str]
 
-# (at, id, pk, born, attempt, group): a row of `buffer` as it is read.
-BufferRow = tuple[Instant, MessageId, PartitionKey, Instant, int, str]
+# (at, id, pk, born, attempt, due_at, group): a row of `buffer` as it is read.
+BufferRow = tuple[Instant, MessageId, PartitionKey, Instant, int, Instant, str]
+
+AT_ONCE: Final = Instant(0)
 
 # (id, pk, step, at, detail): a row of `timeline`; detail: connector, reference or reason.
 TimelineRow = tuple[MessageId, PartitionKey, int, Instant, str]

@@ -158,7 +158,7 @@ async def _read_back(store: QueryStore, lane: LaneId, *, first_offset: Instant) 
 async def _read_buffer(store: QueryStore, begun: _Begun, *, group: str | None) -> None:
     from_at = begun.offset
     while rows := await store.unprojected(begun.lane, from_at=from_at, limit=UNNAMED_PAGE_ROWS_MAX):
-        mine = rows if group is None else [row for row in rows if row[5] == group]
+        mine = rows if group is None else [row for row in rows if row[6] == group]
         begun.buffered += b"".join([row[1] for row in mine])
         begun.buffered_borns.extend([row[3] for row in mine])
         if len(rows) < UNNAMED_PAGE_ROWS_MAX:

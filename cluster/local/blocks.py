@@ -5,7 +5,7 @@ are the ids, as they mostly are.  Packing and unpacking cost some hundredths of 
 row, where a row of its own costs SQLite some microseconds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate, repeat
 from typing import Final, NamedTuple, TypeVar, cast
 
@@ -13,20 +13,30 @@ import msgspec
 
 from pipeline.instant import Instant
 from pipeline.limits import BLOCK_BYTES_MAX, BLOCK_ROWS_MAX
-from pipeline.message import Body, BufferEntry, BufferRow, MessageId, MessageRow, PartitionKey
+from pipeline.message import (
+    AT_ONCE,
+    Body,
+    BufferEntry,
+    BufferRow,
+    MessageId,
+    MessageRow,
+    PartitionKey,
+)
 
 ValueT = TypeVar("ValueT")
 
 _pack: Final = msgspec.msgpack.Encoder().encode
 
-# ids, pks (None: the ids), borns, attempts, groups
-_PackedBuffer = tuple[
-    list[MessageId],
-    list[PartitionKey] | None,
-    list[Instant] | Instant,
-    list[int] | int,
-    list[str] | str,
-]
+
+class _PackedBuffer(msgspec.Struct, array_like=True, gc=False):
+    ids: list[MessageId]
+    pks: list[PartitionKey] | None  # None: they are the ids
+    borns: list[Instant] | Instant
+    attempts: list[int] | int
+    groups: list[str] | str
+    due_ats: list[Instant] | Instant = AT_ONCE  # left out where all are
+
+
 _buffer_decoder: Final = msgspec.msgpack.Decoder(_PackedBuffer)
 
 # ids, pks (None: the ids), borns, groups, bodies
@@ -70,20 +80,22 @@ def unpack_bodies(packed: bytes) -> BodyBlock:
 
 def pack_buffer(rows: Sequence[BufferEntry]) -> bytes:
     """Return the block of these rows; their `at` follow each other and are kept beside it."""
-    ids, pks, borns, attempts, groups = zip(*rows, strict=True)
-    return _pack((ids, None if pks == ids else pks, _once(borns), _once(attempts), _once(groups)))
+    ids, pks, borns, attempts, due_ats, groups = zip(*rows, strict=True)
+    columns = (ids, None if pks == ids else pks, _once(borns), _once(attempts), _once(groups))
+    return _pack((*columns, _once(due_ats)) if any(due_ats) else columns)
 
 
 def unpack_buffer(packed: bytes, *, first_at: int) -> list[BufferRow]:
     """Return the rows of a block of `pack_buffer`, of which the first has `first_at`."""
-    ids, pks, borns, attempts, groups = _buffer_decoder.decode(packed)
+    block = _buffer_decoder.decode(packed)
     rows = zip(
-        range(first_at, first_at + len(ids)),
-        ids,
-        ids if pks is None else pks,
-        borns if isinstance(borns, list) else repeat(borns),
-        attempts if isinstance(attempts, list) else repeat(attempts),
-        groups if isinstance(groups, list) else repeat(groups),
+        range(first_at, first_at + len(block.ids)),
+        block.ids,
+        block.ids if block.pks is None else block.pks,
+        _each(block.borns),
+        _each(block.attempts),
+        _each(block.due_ats),
+        _each(block.groups),
         strict=False,
     )
     return cast(list[BufferRow], list(rows))
@@ -108,3 +120,7 @@ def split_bodies(rows: Sequence[MessageRow]) -> list[Sequence[MessageRow]]:
 def _once(column: Sequence[ValueT]) -> ValueT | Sequence[ValueT]:
     first = column[0]
     return first if column.count(first) == len(column) else column
+
+
+def _each(column: list[ValueT] | ValueT) -> Iterable[ValueT]:
+    return column if isinstance(column, list) else repeat(column)

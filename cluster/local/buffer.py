@@ -87,7 +87,7 @@ def count_ids(connection: sqlite3.Connection, *, lane: str, from_at: Instant) ->
     groups: dict[MessageId, str] = {}
     with closing(rows_from(connection, lane=lane, from_at=from_at)) as rows:
         for row in rows:
-            groups[row[1]] = row[5]
+            groups[row[1]] = row[6]
     return dict(Counter(groups.values()))
 
 

@@ -17,6 +17,7 @@ from pipeline.ingest.ids import batch_ids, chunk_id, keyed_id, minted_id
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId, band_of
 from pipeline.message import (
+    AT_ONCE,
     Body,
     BufferEntry,
     MessageId,
@@ -43,7 +44,17 @@ class LaneBatch:
     def buffer_entries(self) -> list[BufferEntry]:
         """Return the rows to write; each write of them gives them a new `at`."""
         keys = map(PartitionKey, self.message_ids)
-        return list(zip(self.message_ids, keys, self.borns, repeat(1), self.groups, strict=False))
+        return list(
+            zip(
+                self.message_ids,
+                keys,
+                self.borns,
+                repeat(1),
+                repeat(AT_ONCE),
+                self.groups,
+                strict=False,
+            )
+        )
 
     def message_rows(self) -> list[MessageRow]:
         """Return the rows of `messages`."""

@@ -15,6 +15,7 @@ class LaneRows(msgspec.Struct, array_like=True, frozen=True):
     borns: list[int]
     groups: list[str]
     bodies: list[bytes]
+    due_ats: list[int] = []  # empty: all at once
 
 
 _encoder: Final = msgspec.msgpack.Encoder()

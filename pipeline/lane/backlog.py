@@ -149,18 +149,18 @@ class Backlog:
         """See `Lane.on_rows`; `offset` is the journaled one."""
         self._is_reading = False
         self.rows_read_count += len(page.rows)
-        for at, id_, pk, born, attempt, group in self._unresolved(page.rows):
+        for at, id_, pk, born, attempt, due_at, group in self._unresolved(page.rows):
             self._held.append((at, id_, attempt))
             step = self._recent.step(id_)
             if step is not None:
                 if attempt_awaited(step) == attempt:
                     self._wait_for_body(id_, Candidate(pk, born, group, step, None))
             elif id_ in self._pending:
-                self._pending[id_].append((at, id_, pk, born, attempt, group))
+                self._pending[id_].append((at, id_, pk, born, attempt, due_at, group))
             elif attempt == 1 and at <= born + self._prompt_us and at >= offset:
                 self._wait_for_body(id_, Candidate(pk, born, group, None, None))
             elif id_ not in self._queue and id_ not in self._bodyless:
-                self._pending[id_] = [(at, id_, pk, born, attempt, group)]
+                self._pending[id_] = [(at, id_, pk, born, attempt, due_at, group)]
         if page.rows:
             # Rows come in order: all before the last one were read.
             self._newest_row_at = page.rows[-1][0]
@@ -201,7 +201,7 @@ class Backlog:
         self._folds_asked = False
         for id_ in asked:
             step = folds.get(id_)
-            for _, _, pk, born, attempt, group in self._pending.pop(id_, []):
+            for _, _, pk, born, attempt, _, group in self._pending.pop(id_, []):
                 if attempt_awaited(step) == attempt:
                     self._wait_for_body(id_, Candidate(pk, born, group, step, None))
 

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import StoreUnavailable, WriteUnknown
 from pipeline.instant import Instant
-from pipeline.message import Body, PartitionKey
+from pipeline.message import AT_ONCE, Body, PartitionKey
 from pipeline.ports import Beat, IdempotencyRow
 from tests.contract.store_under_test import (
     BORN,
@@ -184,7 +184,11 @@ class IngestStoreContract:
         pk = PartitionKey(rows.ids(1)[0])
         written = [
             buffer_entry(
-                message_id, pk=pk if n == 4 else None, attempt=1 + n % 3, group=f"acme/{n}"
+                message_id,
+                pk=pk if n == 4 else None,
+                attempt=1 + n % 3,
+                due_at=Instant(BORN + n) if n > 2 else AT_ONCE,
+                group=f"acme/{n}",
             )
             for n, message_id in enumerate(rows.ids(7))
         ]

@@ -10,6 +10,7 @@ from cluster.topology.generation import Core, Generation
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
 from pipeline.message import (
+    AT_ONCE,
     Body,
     BufferEntry,
     BufferRow,
@@ -127,9 +128,10 @@ def buffer_entry(
     pk: PartitionKey | None = None,
     born: Instant = BORN,
     attempt: int = 1,
+    due_at: Instant = AT_ONCE,
     group: str = group_key("acme", "spring"),
 ) -> BufferEntry:
-    return (message_id, pk or PartitionKey(message_id), born, attempt, group)
+    return (message_id, pk or PartitionKey(message_id), born, attempt, due_at, group)
 
 
 async def read_all(

@@ -25,7 +25,7 @@ from cluster.runtime.clock import SystemClock
 from cluster.topology.generation import Core
 from pipeline.lane_id import LaneId
 from pipeline.limits import Windows
-from pipeline.message import Body, MessageId, PartitionKey
+from pipeline.message import AT_ONCE, Body, MessageId, PartitionKey
 from pipeline.ports import IdempotencyRow
 from tests.support.acknowledged import BEGAN, ENDED, EPOCH, OWNER, STEP, lane_on
 
@@ -72,7 +72,7 @@ class AcknowledgingWriter:
     async def _buffer(self, _core: Core, lane: LaneId, ids: Sequence[MessageId]) -> None:
         born = self._clock.now()
         await self._store.write_buffer(
-            lane, [(i, PartitionKey(i), born, 1, "acme/spring") for i in ids]
+            lane, [(i, PartitionKey(i), born, 1, AT_ONCE, "acme/spring") for i in ids]
         )
 
     async def _append(self, _core: Core, lane: LaneId, ids: Sequence[MessageId], seq: int) -> None:

@@ -13,7 +13,7 @@ from pipeline.lane.takeover import OwnerWatch
 from pipeline.lane_id import LaneId
 from pipeline.lifecycle import Event, state_of
 from pipeline.limits import Windows
-from pipeline.message import BufferEntry, MessageId, MessageRow, PartitionKey
+from pipeline.message import AT_ONCE, BufferEntry, MessageId, MessageRow, PartitionKey
 from pipeline.outcome import HandOver, Outcomes, ProviderClass, Report
 from pipeline.ports import Beat
 from tests.contract.store_under_test import make_body
@@ -111,7 +111,7 @@ class LaneActors:
         bodies: list[MessageRow] = [
             (id_, PartitionKey(id_), now, GROUP, make_body(id_.hex())) for id_ in ids
         ]
-        rows: list[BufferEntry] = [(id_, PartitionKey(id_), now, 1, GROUP) for id_ in ids]
+        rows: list[BufferEntry] = [(id_, PartitionKey(id_), now, 1, AT_ONCE, GROUP) for id_ in ids]
         await self.admin.port.write_messages(self.core, bodies)
         await self.admin.port.announce_lane(lane)
         await self.admin.port.write_buffer(lane, rows)

@@ -32,7 +32,7 @@ from pipeline.lane.lane import Lane
 from pipeline.lane.recovery import Recovered
 from pipeline.lifecycle import EVENT_MASK, Event, Step, step_of
 from pipeline.limits import Windows
-from pipeline.message import Body, BufferRow, MessageId, PartitionKey
+from pipeline.message import AT_ONCE, Body, BufferRow, MessageId, PartitionKey
 from pipeline.outcome import Outcomes
 from pipeline.ports import BufferPage
 from tests.support.fake_clock import NOW
@@ -107,7 +107,7 @@ class LaneStory:
     def row(self, name: str, *, at: Instant | None = None, attempt: int = 1) -> BufferRow:
         """Return a message's row, as the buffer has it."""
         id_, born = id_of(name), self.born(name)
-        return (at or self.now, id_, PartitionKey(id_), born, attempt, GROUP)
+        return (at or self.now, id_, PartitionKey(id_), born, attempt, AT_ONCE, GROUP)
 
     def born(self, name: str) -> Instant:
         return self.borns.setdefault(name, self.now)

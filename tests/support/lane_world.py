@@ -28,6 +28,7 @@ from pipeline.lifecycle import (
 )
 from pipeline.limits import Windows
 from pipeline.message import (
+    AT_ONCE,
     Body,
     BufferRow,
     MessageId,
@@ -129,7 +130,7 @@ class LaneWorld:
         if self.rows and at <= self.rows[-1].at:
             at = Instant(self.rows[-1].at + 1)
         delay_ms = 0 if self.prompt_reads else self.chance.randrange(WINDOWS.write_deadline_ms)
-        row: BufferRow = (at, id_, PartitionKey(id_), self.borns[id_], 1, self.groups[id_])
+        row: BufferRow = (at, id_, PartitionKey(id_), self.borns[id_], 1, AT_ONCE, self.groups[id_])
         self.rows.append(Row(at, row, START if self.prompt_reads else later(at, delay_ms)))
         if is_first:
             self.accepted.add(id_)

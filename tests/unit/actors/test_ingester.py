@@ -211,7 +211,7 @@ async def test_doorbells_bring_the_rows_with_bodies_that_are_not_too_long(tmp_pa
         }
         assert rung.keys() == {row[1] for _, row in await world.buffer_rows()}
         for lane, row in await world.buffer_rows():
-            assert rung[row[1]][:3] == (str(lane), row[3], row[5])
+            assert rung[row[1]][:3] == (str(lane), row[3], row[6])
         assert sorted(body for *_, body in rung.values()) == sorted([b"", *chunk.bodies[:2]])
 
 

@@ -14,7 +14,7 @@ from pipeline.lane import actions as act
 from pipeline.lane.entry import decode_entry
 from pipeline.lane.takeover import GONE
 from pipeline.lifecycle import Event
-from pipeline.message import Body, PartitionKey
+from pipeline.message import AT_ONCE, Body, PartitionKey
 from pipeline.outcome import Outcomes
 from tests.support.lane_actors import (
     GROUP,
@@ -397,7 +397,7 @@ async def test_a_late_row_is_judged_by_its_fold_even_if_that_cannot_be_read_at_o
         await pass_time(20 * A_SECOND)
         born = earlier(world.clock.now(), 20 * A_SECOND)
         await world.admin.port.write_buffer(
-            world.lane, [(id_, PartitionKey(id_), born, 1, GROUP) for id_ in ids]
+            world.lane, [(id_, PartitionKey(id_), born, 1, AT_ONCE, GROUP) for id_ in ids]
         )
         await pass_time(20 * A_SECOND)
         assert store.count("read_folds") >= 3

@@ -221,7 +221,7 @@ def test_a_row_on_a_strange_core_is_found(shardpost: Shardpost, tmp_path: Path) 
             )
             await store.write_buffer(
                 here,
-                [(stray, stray, message.born, 1, message.group)],  # type: ignore[list-item]
+                [(stray, stray, message.born, 1, 0, message.group)],  # type: ignore[list-item]
             )
         finally:
             await folder.close()

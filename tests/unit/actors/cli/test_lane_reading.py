@@ -144,7 +144,7 @@ async def test_a_row_that_was_written_twice_lags_once(tmp_path: Path) -> None:
     try:
         [id_] = await folder.accept(1)
         message = folder.messages[id_]
-        row: Any = (id_, id_, message.born, 1, message.group)
+        row: Any = (id_, id_, message.born, 1, 0, message.group)
         await (await folder.store()).write_buffer(message.lane, [row])
         view = await look_at_lanes(store, book_prefix=None)
         assert view.unnamed_count == 1

@@ -95,7 +95,7 @@ def test_a_message_whose_row_was_written_twice_is_listed_once(
     async def twice(folder: FilledFolder) -> None:
         for id_ in await folder.accept(3):
             message = folder.messages[id_]
-            row: Any = (id_, id_, message.born, 1, message.group)
+            row: Any = (id_, id_, message.born, 1, 0, message.group)
             await (await folder.store()).write_buffer(message.lane, [row])
 
     answer = shardpost("messages", "--state", "accepted", "--data", fill(twice).path, "--json")

@@ -1,5 +1,6 @@
 from itertools import pairwise
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,7 +13,7 @@ from cluster.local.blocks import (
 )
 from pipeline.instant import Instant
 from pipeline.limits import BLOCK_BYTES_MAX, BLOCK_ROWS_MAX
-from pipeline.message import Body, BufferEntry, MessageId, MessageRow, PartitionKey
+from pipeline.message import AT_ONCE, Body, BufferEntry, MessageId, MessageRow, PartitionKey
 
 ids = st.binary(min_size=16, max_size=16)
 instants = st.integers(0, 2**60).map(Instant)
@@ -41,6 +42,7 @@ def buffer_entries(draw: st.DrawFn) -> BufferEntry:
         PartitionKey(pk),
         draw(instants),
         draw(st.integers(1, 3)),
+        draw(st.just(AT_ONCE) | instants),
         draw(groups),
     )
 
@@ -84,3 +86,13 @@ def test_blocks_hold_all_rows_in_order_and_not_too_much(lengths: list[int], time
     for part, following in pairwise(parts):
         count, length = len(part) + 1, sum(len(row[4]) for row in [*part, following[0]])
         assert count > BLOCK_ROWS_MAX or length > BLOCK_BYTES_MAX
+
+
+def test_rows_that_are_all_due_at_once_take_no_byte_for_it() -> None:
+    rows = [
+        (MessageId(bytes([n]) * 16), PartitionKey(b"k" * 16), Instant(5), 1, AT_ONCE, "acme/")
+        for n in range(3)
+    ]
+    # What folders hold that were made before rows had it.
+    ids, pks = [row[0] for row in rows], [row[1] for row in rows]
+    assert pack_buffer(rows) == msgspec.msgpack.encode((ids, pks, 5, 1, "acme/"))

@@ -10,7 +10,7 @@ from cluster.local.schema import connect, create_tables
 from cluster.local.writer import Transaction
 from pipeline.instant import Instant
 from pipeline.lifecycle import Event, step_of
-from pipeline.message import MessageId, PartitionKey, TimelineRow
+from pipeline.message import AT_ONCE, MessageId, PartitionKey, TimelineRow
 from tests.support.fake_clock import NOW, FakeClock
 
 TAKE = step_of(attempt=1, try_no=1, event=Event.TAKE)
@@ -46,7 +46,7 @@ def test_a_read_unpacks_nothing_beyond_its_end(
 ) -> None:
     for number in range(20):
         message_id = make_id(number)
-        row = (message_id, PartitionKey(message_id), NOW, 1, "acme/")
+        row = (message_id, PartitionKey(message_id), NOW, 1, AT_ONCE, "acme/")
         buffer.write(transaction, [row], lane="lane")
     unpacked: list[int] = []
 

@@ -20,7 +20,7 @@ from cluster.topology.generation import Core, CoreUnknown
 from pipeline.errors import DataFolderUnusable, StoreUnavailable
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
-from pipeline.message import Body, MessageId, PartitionKey
+from pipeline.message import AT_ONCE, Body, MessageId, PartitionKey
 from tests.support.local_data import LocalData, writer_of
 
 REPOSITORY = Path(__file__).parents[4]
@@ -144,7 +144,9 @@ async def test_a_row_that_lies_before_its_born_is_found_all_the_same(data: Local
     lane = await announce(store)
     message_id = MessageId(data.generation.forged_key(data.generation.cores[0], 1))
     late = Instant(data.clock.now() + 60_000_000)
-    await store.write_buffer(lane, [(message_id, PartitionKey(message_id), late, 1, "acme/")])
+    await store.write_buffer(
+        lane, [(message_id, PartitionKey(message_id), late, 1, AT_ONCE, "acme/")]
+    )
     connection = connect_to_read(data.folder.core_path(data.generation.cores[0]))
     message = StoredMessage(message_id, late, "acme/", Body(b""))
     assert listing._is_buffered(connection, lane, message)

@@ -12,7 +12,7 @@ from pipeline.lane.entry import Checkpoint, Entry, encode_entry
 from pipeline.lane_id import LaneId
 from pipeline.lifecycle import Event, step_of
 from pipeline.limits import OWNER_TTL_MS, Windows
-from pipeline.message import Body, MessageId, PartitionKey
+from pipeline.message import AT_ONCE, Body, MessageId, PartitionKey
 from pipeline.ports import Beat, IdempotencyRow
 from tests.contract.store_under_test import make_body
 from tests.support.fake_clock import FakeClock
@@ -41,7 +41,7 @@ class Swept:
             self.core, [(i, PartitionKey(i), now, "acme/spring", body) for i in ids]
         )
         await self.store.write_buffer(
-            self.lane, [(i, PartitionKey(i), now, 1, "acme/spring") for i in ids]
+            self.lane, [(i, PartitionKey(i), now, 1, AT_ONCE, "acme/spring") for i in ids]
         )
         await self.store.project(self.core, [(i, PartitionKey(i), TAKE, now, "file") for i in ids])
         await self.store.put_idempotency([IdempotencyRow(i, i, now) for i in ids])
@@ -142,7 +142,7 @@ async def test_a_row_whose_message_has_no_end_stays_as_long_as_its_body(
     await swept.write(ids_of_core(swept, 3, kind=1))
     now = swept.clock.now()
     pk = PartitionKey(waiting)
-    await swept.store.write_buffer(swept.lane, [(waiting, pk, now, 1, "acme/spring")])
+    await swept.store.write_buffer(swept.lane, [(waiting, pk, now, 1, AT_ONCE, "acme/spring")])
     steps = [step_of(attempt=1, try_no=1, event=event) for event in events]
     await swept.store.project(swept.core, [(waiting, pk, step, now, "") for step in steps])
     await swept.write(later)

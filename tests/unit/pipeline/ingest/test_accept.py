@@ -13,7 +13,7 @@ from pipeline.ingest.chunk import KeyTaken, SubmitChunk
 from pipeline.ingest.ids import batch_ids, born_of, chunk_id, keyed_id
 from pipeline.instant import Instant
 from pipeline.lane_id import band_of
-from pipeline.message import Body, MessageId, PartitionKey, Submission
+from pipeline.message import AT_ONCE, Body, MessageId, PartitionKey, Submission
 from pipeline.ports import IdempotencyRow
 from tests.support.fake_clock import NOW
 from tests.support.submissions import (
@@ -192,8 +192,9 @@ def test_rows_carry_what_their_message_is() -> None:
     made = plan(chunk)
     body_of = dict(zip(made.message_ids, chunk.bodies, strict=True))
     for batch in settled(made).lanes.values():
-        for id_, pk, born, attempt, group in batch.buffer_entries():
-            assert (pk, born, attempt, group) == (PartitionKey(id_), NOW, 1, "acme/spring")
+        for id_, pk, born, attempt, due_at, group in batch.buffer_entries():
+            assert (pk, born, attempt) == (PartitionKey(id_), NOW, 1)
+            assert (due_at, group) == (AT_ONCE, "acme/spring")
         assert [row[0] for row in batch.buffer_entries()] == list(batch.message_ids)
         for id_, pk, born, group, body in batch.message_rows():
             assert (pk, born, group) == (PartitionKey(id_), NOW, "acme/spring")
