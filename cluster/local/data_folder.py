@@ -5,6 +5,11 @@ ring, when it starts, and the P that its owners must have.  It is written to ano
 and renamed, so that a crash leaves either a folder that is ours or an empty one.  A folder of
 another shape, another P or a newer format is refused: who placed keys on other cores, or judged
 promptness by another P, would lose messages or send them twice, and nobody would notice.
+
+A core's file is made when something is first asked of it, so one that is not there may mean that
+nothing was ever written.  Once it has its tables an empty file `<core>.made` is put beside it: from
+then on a file that is gone, or empty, is a loss, and the folder is refused.  A folder of an older
+release has no such marks until a platform ran on it.
 """
 
 import errno
@@ -116,12 +121,52 @@ class DataFolder:
                 f" {generation.prompt_ms}, not {windows.prompt_ms}:"
                 " set them as they were, or name another data folder"
             )
-        return cls(path=path, generation=generation)
+        folder = cls(path=path, generation=generation)
+        for core in generation.cores:
+            if is_core_file_lost(core_path := folder.core_path(core)):
+                raise DataFolderUnusable(lost_core_file(core_path))
+        return folder
 
     def core_path(self, core: Core) -> Path:
         """Return the path of a core's file; raises `CoreUnknown`."""
         self.generation.index_of(core)
         return self.path / f"{core.node}-{core.shard}.db"
+
+
+def mark_core_file(path: Path) -> None:
+    """Note durably that a core's file was made.  May be repeated; raises OSError."""
+    mark = _mark_of(path)
+    if not mark.exists():
+        os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
+        with _folder_descriptor(path.parent) as folder:
+            os.fsync(folder)
+
+
+def is_core_file_made(path: Path) -> bool:
+    """Return whether a core's file was made once, wherever it is now."""
+    return _mark_of(path).exists()
+
+
+def is_core_file_lost(path: Path) -> bool:
+    """Return whether a core's file that was made is gone, or empty."""
+    if not is_core_file_made(path):
+        return False
+    try:
+        return path.stat().st_size == 0
+    except FileNotFoundError:
+        return True
+
+
+def lost_core_file(path: Path) -> str:
+    """Return one line for a person."""
+    return (
+        f"{path} was made and is gone or empty, and with it the messages it held:"
+        " stop the platform and restore it from a copy"
+    )
+
+
+def _mark_of(path: Path) -> Path:
+    return path.with_suffix(".made")
 
 
 def _make(path: Path, *, shape: Shape, windows: Windows, now: Instant) -> None:

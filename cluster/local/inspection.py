@@ -47,7 +47,7 @@ class LocalInspection(LocalQueries):
         Raises `StoreUnavailable`.
         """
         path = self._paths[core]
-        if not path.exists() or not _has_tables(path):
+        if self._is_untouched(core) or not _has_tables(path):
             yield None
             return
         with open_snapshot(path) as view:

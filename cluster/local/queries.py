@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from cluster.local import buffer, cells, journal, listing
-from cluster.local.data_folder import DataFolder
+from cluster.local.data_folder import DataFolder, is_core_file_made
 from cluster.local.read_only import connect_read_only
 from cluster.local.reader import Reader
 from cluster.local.schema import schema_version
@@ -152,13 +152,18 @@ class LocalQueries:
             core_no, place = core_no + 1, b""
         return page, None
 
+    def _is_untouched(self, core: Core) -> bool:
+        """Return whether nothing was ever written to the core's file."""
+        path = self._paths[core]
+        return not path.exists() and not is_core_file_made(path)
+
     async def _read(
         self, core: Core, operation: Callable[[sqlite3.Connection], ResultT], nothing: ResultT
     ) -> ResultT:
         if core not in self._paths:
             raise CoreUnknown(f"{core} is not in this data folder")
-        if not self._paths[core].exists():
-            return nothing  # nothing was ever written to it
+        if self._is_untouched(core):
+            return nothing
 
         def read(connection: sqlite3.Connection) -> ResultT:
             # Who made the file may have died before it had tables.

@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from cluster.local.schema import refuse_newer
+from cluster.local.schema import refuse_lost, refuse_strange
 from pipeline.limits import FILE_BUSY_MS_MAX
 
 _BUSY_S: Final = FILE_BUSY_MS_MAX / 1_000
@@ -21,6 +21,7 @@ def connect_read_only(path: Path) -> sqlite3.Connection:
     cannot be written, the file is read as if it never changed; but not if there is a log, as what
     lies in it would silently be missing.
     """
+    refuse_lost(path)
     try:
         return _checked(_connect(path, "mode=ro"), path)
     except sqlite3.OperationalError as error:
@@ -44,7 +45,7 @@ def _checked(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
     try:
         # A database is opened by its first statement.
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        refuse_newer(connection, path)
+        refuse_strange(connection, path)
     except BaseException:
         connection.close()
         raise

@@ -10,6 +10,12 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
+from cluster.local.data_folder import (
+    is_core_file_lost,
+    is_core_file_made,
+    lost_core_file,
+    mark_core_file,
+)
 from cluster.local.turnstile import Turnstile
 from pipeline.lifecycle import Event
 from pipeline.limits import FILE_BUSY_MS_MAX
@@ -81,11 +87,16 @@ class SchemaTooNew(sqlite3.DatabaseError):
     """A later release made the file: the operator must run that one, or a newer one."""
 
 
+class CoreFileLost(sqlite3.DatabaseError):
+    """The operator must restore the file from a copy: it was made, and what it held is gone."""
+
+
 def connect(path: Path) -> sqlite3.Connection:
-    """Open a core's file to write or read; makes it, without tables, if it is not there.
+    """Open a core's file to write or read; makes it, without tables, if it never was there.
 
     The connection belongs to the thread that called.  Raises sqlite3.Error.
     """
+    refuse_lost(path)
     connection = sqlite3.connect(
         path,
         isolation_level=None,  # transactions begin where the code says so
@@ -102,7 +113,7 @@ def connect(path: Path) -> sqlite3.Connection:
         # On macOS only this reaches the disk; elsewhere it means nothing.
         connection.execute("PRAGMA fullfsync = 1")
         connection.execute("PRAGMA checkpoint_fullfsync = 1")
-        refuse_newer(connection, path)
+        refuse_strange(connection, path)
     except BaseException:
         connection.close()
         raise
@@ -120,7 +131,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
             turnstile = Turnstile(path)
             try:
                 with turnstile:
-                    create_tables(connection)
+                    create_tables(connection, path)
             finally:
                 turnstile.close()
         connection.execute("PRAGMA query_only = 1")
@@ -130,10 +141,17 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def create_tables(connection: sqlite3.Connection) -> None:
-    """Make the tables if they are not there.  The caller has the file's turn."""
-    if schema_version(connection) > 0:
-        return
+def create_tables(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the tables if they are not there, and note that the file was made.
+
+    The caller has the file's turn.  Raises sqlite3.Error, or OSError.
+    """
+    if schema_version(connection) == 0:
+        _create_tables(connection)
+    mark_core_file(path)
+
+
+def _create_tables(connection: sqlite3.Connection) -> None:
     if (mode := connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]) != "wal":
         raise sqlite3.OperationalError(
             f"the file system of the data folder allows no write-ahead log ({mode}): name another"
@@ -143,9 +161,17 @@ def create_tables(connection: sqlite3.Connection) -> None:
     )
 
 
-def refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise `SchemaTooNew` if the tables are not known here."""
-    if (version := schema_version(connection)) > SCHEMA_VERSION:
+def refuse_lost(path: Path) -> None:
+    """Raise `CoreFileLost` if the file was made and is gone, before it is made anew."""
+    if is_core_file_lost(path):
+        raise CoreFileLost(lost_core_file(path))
+
+
+def refuse_strange(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise `SchemaTooNew` if the tables are not known here, `CoreFileLost` if they are gone."""
+    if (version := schema_version(connection)) == 0 and is_core_file_made(path):
+        raise CoreFileLost(lost_core_file(path))
+    if version > SCHEMA_VERSION:
         raise SchemaTooNew(
             f"{path} has schema {version}, this release reads up to {SCHEMA_VERSION}:"
             " run the release that made it, or a newer one"

@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-from cluster.local.schema import SchemaTooNew
+from cluster.local.schema import CoreFileLost, SchemaTooNew
 
 _PRIMARY_MASK: Final = 0xFF
 
@@ -23,7 +23,7 @@ _MEANINGS: Final = {
 
 def describe(error: sqlite3.Error | OSError, path: Path) -> str:
     """Return one line for a person: which file, what is wrong, what to change."""
-    if isinstance(error, SchemaTooNew):
+    if isinstance(error, SchemaTooNew | CoreFileLost):
         return str(error)
     code = getattr(error, "sqlite_errorcode", None)
     meaning = None if code is None else _MEANINGS.get(code & _PRIMARY_MASK)

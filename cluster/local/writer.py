@@ -148,7 +148,7 @@ class Writer(FileThread[Transaction]):
                 answers.append(self._checkpointed(group[-1]))
             # Where nobody sweeps, the log must not grow for ever either.
             if self.wal_bytes() > self._wal_bytes_allowed:
-                with suppress(sqlite3.Error):
+                with suppress(sqlite3.Error, OSError):
                     self._move_wal()
                 # If a reader kept it long, it is left alone until it has grown by as much again.
                 self._wal_bytes_allowed = self.wal_bytes() + 2 * WAL_BYTES_MAX
@@ -228,7 +228,7 @@ class Writer(FileThread[Transaction]):
             try:
                 # Only now: the connection keeps others from removing the log at their end.
                 make_log_durable(self._wal_path)
-                create_tables(connection)
+                create_tables(connection, self._path)
             except BaseException:
                 connection.close()
                 raise

@@ -18,8 +18,9 @@ TAKE = step_of(attempt=1, try_no=1, event=Event.TAKE)
 
 @pytest.fixture
 def transaction(tmp_path: Path) -> Transaction:
-    connection = connect(tmp_path / "n1-0.db")
-    create_tables(connection)
+    path = tmp_path / "n1-0.db"
+    connection = connect(path)
+    create_tables(connection, path)
     return Transaction(connection, FakeClock())
 
 
