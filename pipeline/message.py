@@ -70,6 +70,9 @@ BufferRow = tuple[Instant, MessageId, PartitionKey, Instant, int, Instant, str]
 
 AT_ONCE: Final = Instant(0)
 
+# (due_at, id, pk, born, attempt, group): a row of `timers`.
+TimerRow = tuple[Instant, MessageId, PartitionKey, Instant, int, str]
+
 # (id, pk, step, at, detail): a row of `timeline`; detail: connector, reference or reason.
 TimelineRow = tuple[MessageId, PartitionKey, int, Instant, str]
 

@@ -23,6 +23,7 @@ from pipeline.message import (
     MessageRow,
     PartitionKey,
     TimelineRow,
+    TimerRow,
 )
 from pipeline.outcome import HandOver, ProviderClass, Report
 
@@ -54,6 +55,13 @@ class BufferPage(NamedTuple):
     """Rows in order of (at, id).  `resume` is None after the last page, else passed back."""
 
     rows: Sequence[BufferRow]
+    resume: bytes | None
+
+
+class TimerPage(NamedTuple):
+    """Timers in order of (due_at, id, attempt).  `resume` is None after the last page."""
+
+    rows: Sequence[TimerRow]
     resume: bytes | None
 
 
