@@ -94,6 +94,13 @@ KEY_LIFE_MARGIN_MS: Final = 60_000
 
 assert RETRY_BACKOFF_BASE_MS <= RETRY_BACKOFF_CAP_MS <= RETRY_AFTER_MS_MAX
 
+# --- send windows -----------------------------------------------------------------------------
+
+SEND_WINDOW_CHARS_MAX: Final = 256
+SEND_WINDOW_SPANS_MAX: Final = 64  # a week
+SEND_WINDOWS_REMEMBERED: Final = 4_096
+TIME_ZONE_CHARS_MAX: Final = 64
+
 # --- what a person is shown -----------------------------------------------------------------
 
 MESSAGES_SHOWN: Final = 50
