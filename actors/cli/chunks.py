@@ -6,6 +6,7 @@ already knows it by its first index.  Nothing larger than a chunk is ever held.
 """
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ from pipeline.limits import (
 from pipeline.message import Body
 
 _DIGEST_BYTES: Final = 16
+_DIGESTED_BYTES: Final = 1024 * 1024
 _RAW_HEAD_BYTES: Final = 200
 
 
@@ -184,8 +186,30 @@ def batch_key_of(path: Path) -> bytes:
     """
     try:
         with path.open("rb") as stream:
-            return hashlib.file_digest(
-                stream, lambda: hashlib.blake2b(digest_size=_DIGEST_BYTES)
-            ).digest()
+            return _digest_of(stream.fileno())
     except OSError as error:
         raise InputInvalid(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def batch_key_of_opened(file: InputFile) -> bytes:
+    """Return the digest of a regular file that is open; its reader stays where it is.
+
+    Of the file that was opened, whatever has its name by now.  Raises `InputInvalid` if it cannot
+    be read, or was changed since.
+    """
+    assert file.regular is not None, file.name
+    try:
+        digest = _digest_of(file.regular.descriptor)
+    except OSError as error:
+        raise InputInvalid(f"{file.name}: cannot be read: {error.strerror}") from None
+    file.refuse_change()
+    return digest
+
+
+def _digest_of(descriptor: int) -> bytes:
+    digest = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    place = 0
+    while piece := os.pread(descriptor, _DIGESTED_BYTES, place):
+        digest.update(piece)
+        place += len(piece)
+    return digest.digest()

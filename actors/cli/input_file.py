@@ -70,12 +70,45 @@ _CONTROLS: Final = bytes({*range(32)} - {*b"\t\n\r\f\x1b"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FileState:
+    """What of a regular file is another when its content is."""
+
+    inode: tuple[int, int]
+    size_bytes: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "FileState":
+        """Return the state that the system tells."""
+        return cls(
+            inode=(status.st_dev, status.st_ino),
+            size_bytes=status.st_size,
+            modified_ns=status.st_mtime_ns,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenedFile:
+    """A regular file, and how it was when it was opened."""
+
+    descriptor: int
+    state: FileState
+
+    def is_unchanged(self) -> bool:
+        """Return whether the file that was opened is as it was; another of its name is no change.
+
+        A change that leaves size and time as they were is not seen.
+        """
+        return FileState.of(os.fstat(self.descriptor)) == self.state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InputFile:
     """Records that can be read, and how they were understood."""
 
     name: str
     path: Path | None  # None: standard input
-    size_bytes: int | None  # None: no regular file, and so not known before the end
+    regular: OpenedFile | None  # None: what can be read once, and is not there as a whole
     format: InputFormat
     format_reason: str  # how the format was found, for a person to read
     columns: tuple[str, ...]
@@ -93,7 +126,20 @@ class InputFile:
     @property
     def is_regular(self) -> bool:
         """Whether it is a file that can be read twice and is there as a whole."""
-        return self.size_bytes is not None
+        return self.regular is not None
+
+    @property
+    def size_bytes(self) -> int | None:
+        """How large it is, None if that is not known before the end."""
+        return None if self.regular is None else self.regular.state.size_bytes
+
+    def refuse_change(self) -> None:
+        """Raise `InputInvalid` if a regular file is no longer what it was when it was opened."""
+        if self.regular is not None and not self.regular.is_unchanged():
+            raise InputInvalid(
+                f"{self.name}: was changed while it was read, so that it is neither the old file"
+                " nor the new one; send it again when nobody writes to it"
+            )
 
     def describe(self) -> str:
         """Return one line that says how the input is read."""
@@ -120,16 +166,16 @@ def open_input(
     if path == STANDARD_INPUT:
         if standard_input is None:
             raise InputInvalid("standard input cannot be sent here; name a file")
-        name, size, source = "standard input", None, LineSource(standard_input)
+        name, regular, source = "standard input", None, LineSource(standard_input)
     else:
         name = path
-        stream, size = _open(Path(path))
+        stream, regular = _open(Path(path))
         source = LineSource(stream)
     try:
         return _understand(
             name=name,
             path=None if path == STANDARD_INPUT else Path(path),
-            size_bytes=size,
+            regular=regular,
             source=source,
             format_name=format_name,
             columns=columns,
@@ -141,7 +187,7 @@ def open_input(
         raise
 
 
-def _open(path: Path) -> tuple[ByteStream, int | None]:
+def _open(path: Path) -> tuple[ByteStream, OpenedFile | None]:
     try:
         stream = path.open("rb")
     except FileNotFoundError:
@@ -157,7 +203,9 @@ def _open(path: Path) -> tuple[ByteStream, int | None]:
     except ValueError:
         raise InputInvalid(f"{str(path)!r}: cannot be the name of a file") from None
     status = os.fstat(stream.fileno())
-    return stream, status.st_size if stat.S_ISREG(status.st_mode) else None
+    if not stat.S_ISREG(status.st_mode):
+        return stream, None
+    return stream, OpenedFile(descriptor=stream.fileno(), state=FileState.of(status))
 
 
 def _names_beside(path: Path) -> list[str]:
@@ -171,7 +219,7 @@ def _understand(
     *,
     name: str,
     path: Path | None,
-    size_bytes: int | None,
+    regular: OpenedFile | None,
     source: LineSource,
     format_name: str | None,
     columns: Sequence[str] | None,
@@ -197,7 +245,7 @@ def _understand(
     return InputFile(
         name=name,
         path=path,
-        size_bytes=size_bytes,
+        regular=regular,
         format=format_,
         format_reason=format_reason,
         columns=shape.columns,

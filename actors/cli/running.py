@@ -14,12 +14,12 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import Console
 
-from actors.cli.chunks import Chunk, batch_key_of, read_chunks
+from actors.cli.chunks import Chunk, batch_key_of_opened, read_chunks
 from actors.cli.exit_codes import ExitCode
 from actors.cli.input_file import InputFile, open_input
 from actors.cli.mapping import FieldMapping, FieldOptions, resolve_mapping
@@ -46,6 +46,8 @@ DataOption = Annotated[
     Path | None,
     typer.Option("--data", help="The data folder.", envvar="SHARDPOST_DATA", show_default=False),
 ]
+_DIGEST: Final = b"digest:"
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 
@@ -218,13 +220,16 @@ def send(
         show_preview(opened, mapping, as_json=as_json)
         return
     if strict:
-        if not opened.is_regular:
+        if opened.regular is None:
             raise InputInvalid(
                 "--strict reads the input twice: give it a file, not standard input or a pipe"
             )
+        checked = opened.regular.state
         refuse_any(read_chunks(opened, mapping))
         opened.close()
         opened, mapping = open_again()
+        if opened.regular is None or opened.regular.state != checked:
+            raise InputInvalid(f"{file}: was changed after it was checked; nothing was sent")
     address = read_platform(DataFolder.open(settings.data.absolute()).path)
     if address.is_ending:
         raise PlatformNotRunning(
@@ -298,10 +303,10 @@ def key_of_batch(asked: str | None, opened: InputFile) -> bytes:
         if not 1 <= len(encoded) <= BATCH_KEY_BYTES_MAX:
             raise InputInvalid(f"--batch-key: 1 to {BATCH_KEY_BYTES_MAX} bytes")
         return b"named:" + encoded
-    if opened.path is None or not opened.is_regular:
+    if not opened.is_regular:
         # What comes through a pipe has no digest before its end; a repeat would be a new batch.
         return b"stream:" + secrets.token_bytes(16)
-    return b"digest:" + batch_key_of(opened.path)
+    return _DIGEST + batch_key_of_opened(opened)
 
 
 async def send_opened(
@@ -322,7 +327,11 @@ async def send_opened(
     account_began_at = SystemClock().now() / 1e6
     with SendProgress(console, size_bytes=opened.size_bytes, seconds=time.perf_counter) as progress:
         account = await send_chunks(
-            chunks_of(opened, mapping),
+            chunks_of(
+                opened,
+                mapping,
+                is_known_by_content=mapping.key is None and batch_key.startswith(_DIGEST),
+            ),
             tenant=mapping.tenant,
             batch_key=batch_key,
             sender=Sender(find, chance=random.Random()),

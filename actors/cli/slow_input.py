@@ -21,11 +21,18 @@ from actors.cli.mapping import FieldMapping
 _Answer = asyncio.Future[Chunk | None]
 
 
-async def chunks_of(file: InputFile, mapping: FieldMapping) -> AsyncIterator[Chunk]:
-    """Yield what `read_chunks` yields, and raise what it raises."""
+async def chunks_of(
+    file: InputFile, mapping: FieldMapping, *, is_known_by_content: bool = False
+) -> AsyncIterator[Chunk]:
+    """Yield what `read_chunks` yields, and raise what it raises.
+
+    `is_known_by_content`: its digest is its key, so that no chunk may be of another content.
+    """
     chunks = read_chunks(file, mapping)
     if file.is_regular:
         for chunk in chunks:
+            if is_known_by_content:
+                file.refuse_change()
             yield chunk
         return
     loop = asyncio.get_running_loop()
