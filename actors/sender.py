@@ -41,7 +41,7 @@ class IngesterGone(ShardpostError):
 
 
 class PlatformUnanswered(ShardpostError):
-    """The operator may run the same command again: nothing is sent twice."""
+    """The operator may run the same command again; what of it would be sent twice, the line says."""
 
 
 class IngesterDoor(Protocol):
@@ -68,7 +68,10 @@ class Sender:
         find_ingesters: Callable[[], Awaitable[Sequence[IngesterDoor]]],
         *,
         chance: random.Random,
+        advice: str,
     ) -> None:
+        """`advice` tells a person what a repeat does; only who made the keys knows that."""
+        self._advice = advice
         self._find_ingesters = find_ingesters
         self._chance = chance
         self._doors: Sequence[IngesterDoor] = ()
@@ -120,8 +123,8 @@ class Sender:
                 case Unanswered(reason):
                     if loop.time() > give_up_at:
                         raise PlatformUnanswered(
-                            f"the platform does not answer ({reason}); look at its log, then run"
-                            " the same command again: nothing is sent twice"
+                            f"the platform does not answer ({reason}); look at its log;"
+                            f" {self._advice}"
                         )
                     wait_ms = pause_ms
                     pause_ms = min(2 * pause_ms, SEND_REPEAT_MS_MAX)

@@ -23,6 +23,7 @@ from actors.cli.mapping import FieldMapping, FieldOptions, resolve_mapping
 from actors.cli.running import (
     DataOption,
     JsonOption,
+    advice_on_repeat,
     is_stop_asked,
     key_of_batch,
     opened_rejects,
@@ -140,6 +141,7 @@ async def _send_and_wait(
                 batch_key=batch_key,
                 rejects=reject_file,
                 console=Console(quiet=True),
+                advice=advice_on_repeat(is_keyed=opened.is_regular),
             )
         told = summary_of(account, seconds=seconds, reject_file=reject_file)
         tell_summary(console, told)

@@ -239,15 +239,15 @@ def send(
     configure_logging(LogLevel.WARNING, settings.log_format)
     from cluster.runtime.embedded_ray import join_embedded_ray, stop_ray
 
+    advice = advice_on_repeat(
+        is_keyed=opened.is_regular or key is not None or batch_key is not None
+    )
     join_embedded_ray(address=address.ray_address, namespace=address.namespace)
     try:
         with opened_rejects(opened, rejects) as reject_file:
             watch = PlatformWatch(
                 lambda: takes_messages(settings.data.absolute()),
-                advice=_advice_at_end(
-                    settings.data,
-                    is_keyed=opened.is_regular or key is not None or batch_key is not None,
-                ),
+                advice=f"start it with `shardpost up --data {settings.data}`; {advice}",
             )
             account, seconds = asyncio.run(
                 watch.keep(
@@ -257,6 +257,7 @@ def send(
                         batch_key=key_of_batch(batch_key, opened),
                         rejects=reject_file,
                         console=Console(stderr=True, quiet=as_json, soft_wrap=True),
+                        advice=advice,
                         watch=watch,
                     )
                 )
@@ -273,12 +274,12 @@ def send(
         raise typer.Exit(ExitCode.SOME_REFUSED)
 
 
-def _advice_at_end(data: Path, *, is_keyed: bool) -> str:
-    again = f"start it with `shardpost up --data {data}`"
+def advice_on_repeat(*, is_keyed: bool) -> str:
+    """Return what a person may do about an answer that is missing."""
     if is_keyed:
-        return f"{again} and run the same command again: nothing is sent twice"
+        return "run the same command again: nothing is sent twice"
     return (
-        f"{again}; what was accepted stays accepted, and the same input again would be a new batch:"
+        "what was accepted stays accepted, and the same input again would be a new batch:"
         " name a --batch-key where that may happen"
     )
 
@@ -316,6 +317,7 @@ async def send_opened(
     batch_key: bytes,
     rejects: RejectFile,
     console: Console,
+    advice: str,
     watch: PlatformWatch | None = None,
 ) -> tuple[SendAccount, float]:
     """Send a file; return its account and how many seconds it took."""
@@ -334,7 +336,7 @@ async def send_opened(
             ),
             tenant=mapping.tenant,
             batch_key=batch_key,
-            sender=Sender(find, chance=random.Random()),
+            sender=Sender(find, chance=random.Random(), advice=advice),
             rejects=rejects,
             on_progress=progress.show,
         )

@@ -1,0 +1,10 @@
+"""What is said of a repeat is true of what was sent."""
+
+from actors.cli.running import advice_on_repeat
+
+
+def test_only_of_what_has_a_key_it_is_said_that_nothing_is_sent_twice() -> None:
+    assert "nothing is sent twice" in advice_on_repeat(is_keyed=True)
+    without_key = advice_on_repeat(is_keyed=False)
+    assert "twice" not in without_key
+    assert "--batch-key" in without_key
