@@ -18,6 +18,7 @@ import msgspec
 
 from pipeline.errors import SubmissionInvalid
 from pipeline.ingest.expiry import parse_expires_at
+from pipeline.ingest.header_text import HEADER_METADATA, has_control_character
 from pipeline.ingest.recipient import Canonicalize, canonicalizer
 from pipeline.ingest.template import Record, Rendered
 from pipeline.instant import Instant
@@ -238,7 +239,7 @@ def build_bodies(
             if not 0 < len(content) <= _CONTENT_CHARS_SURE or "\0" in content:
                 _check_content(content)
             if metadata:
-                _check_metadata(metadata)
+                _check_metadata(metadata, channel)
             recipient = canonicalize(recipient)
             # A tuple encodes to the bytes of the Submission, without making one.
             fields = (expires_at, tenant, channel, recipient, content, group, priority, metadata)
@@ -286,7 +287,7 @@ def validate_body(body: bytes, *, expires_at_max: Instant | None = None) -> Subm
         _check_content(content)
     if submission.metadata:
         _check_metadata_keys(submission.metadata)
-        _check_metadata(submission.metadata)
+        _check_metadata(submission.metadata, submission.channel)
     if submission.expires_at is not None:
         _check_expires_at(submission.expires_at, expires_at_max)
     return submission
@@ -324,10 +325,15 @@ def _check_metadata_keys(metadata: Iterable[str]) -> None:
             )
 
 
-def _check_metadata(metadata: Mapping[str, str]) -> None:
+def _check_metadata(metadata: Mapping[str, str], channel: str) -> None:
     text = "".join((*metadata, *metadata.values()))
     if "\0" in text:
         raise SubmissionInvalid("metadata", "holds a NUL character; remove it")
+    for name in HEADER_METADATA.get(channel, ()):
+        if has_control_character(metadata.get(name, "")):
+            raise SubmissionInvalid(
+                "metadata", f"{name} holds a line break or another control character; remove it"
+            )
     if len(text) <= _METADATA_CHARS_SURE:
         return
     try:
