@@ -41,7 +41,7 @@ class IngesterGone(ShardpostError):
 
 
 class PlatformUnanswered(ShardpostError):
-    """The operator may run the same command again; what of it would be sent twice, the line says."""
+    """The operator may run the same command again; the line says what that sends twice."""
 
 
 class IngesterDoor(Protocol):

@@ -64,8 +64,9 @@ MEANINGS: Final[Mapping[ExitCode, tuple[str, str]]] = MappingProxyType(
             "Start it with `shardpost up`.",
         ),
         ExitCode.SOME_REFUSED: (
-            "Some messages were refused; all others were accepted.",
-            "Mend the records in the reject file and send that file.",
+            "Some messages were refused; all others were accepted.  After `--dry-run`: would be.",
+            "Mend the records in the reject file and send that file; after `--dry-run`, in the file"
+            " itself.",
         ),
         ExitCode.FINDINGS: (
             "`audit` or `doctor` found something.",

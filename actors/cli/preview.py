@@ -17,8 +17,11 @@ _SHOWN_MESSAGES: Final = 5
 _SHOWN_CHARS: Final = 80
 
 
-def show_preview(opened: InputFile, mapping: FieldMapping, *, as_json: bool) -> None:
-    """Read the whole file, send nothing; show the mapping, the first messages and the refusals."""
+def show_preview(opened: InputFile, mapping: FieldMapping, *, as_json: bool) -> int:
+    """Read the whole file, send nothing; show the mapping, the first messages and the refusals.
+
+    Returns how many records would be refused.
+    """
     samples: list[Submission] = []
     refused: list[Refused] = []
     would_accept = refused_count = 0
@@ -51,7 +54,7 @@ def show_preview(opened: InputFile, mapping: FieldMapping, *, as_json: bool) -> 
                 }
             )
         )
-        return
+        return refused_count
     console = Console(soft_wrap=True)
     console.print(opened.describe(), highlight=False, markup=False)
     console.print(mapping.describe(), highlight=False, markup=False)
@@ -66,3 +69,4 @@ def show_preview(opened: InputFile, mapping: FieldMapping, *, as_json: bool) -> 
         "  Nothing was sent.",
         highlight=False,
     )
+    return refused_count

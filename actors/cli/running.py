@@ -182,7 +182,9 @@ def send(
     ] = None,
     rejects: Annotated[Path | None, typer.Option(help="Folder for refused records.")] = None,
     strict: Annotated[bool, typer.Option(help="Send nothing if a record is refused.")] = False,
-    dry_run: Annotated[bool, typer.Option(help="Show what would be sent, send nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option(help="Show what would be sent, send nothing; ends as the sending would.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Send a file through the running platform; the same file again sends nothing twice."""
@@ -217,7 +219,10 @@ def send(
 
     opened, mapping = open_again()
     if dry_run:
-        show_preview(opened, mapping, as_json=as_json)
+        refused_count = show_preview(opened, mapping, as_json=as_json)
+        opened.close()
+        if refused_count:
+            raise typer.Exit(ExitCode.SOME_REFUSED)
         return
     if strict:
         if opened.regular is None:

@@ -264,7 +264,7 @@ def test_refused_records_are_told_to_people_too(office: Office, tmp_path: Path) 
 def test_a_dry_run_shows_everything_and_sends_nothing(office: Office, one_is_bad: Path) -> None:
     asked = ("send", one_is_bad, "--content", "Dear {name}", "--group", "dry", "--dry-run")
     shown = office.run(*asked)
-    assert shown.returncode == 0
+    assert shown.returncode == 8
     for part in (
         "Dear n0",
         "column phone",
@@ -272,7 +272,7 @@ def test_a_dry_run_shows_everything_and_sends_nothing(office: Office, one_is_bad
         "1 records refused",
     ):
         assert part in shown.stdout
-    told = office.asked(*asked)
+    told = office.asked(*asked, exit_code=8)
     assert (told["would_accept"], told["refused"]) == (MANY - 1, 1)
     assert told["samples"][0]["content"] == "Dear n0"
     assert told["first_refusals"][0][0] == BAD_LINE
