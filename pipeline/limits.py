@@ -94,6 +94,19 @@ KEY_LIFE_MARGIN_MS: Final = 60_000
 
 assert RETRY_BACKOFF_BASE_MS <= RETRY_BACKOFF_CAP_MS <= RETRY_AFTER_MS_MAX
 
+# --- which connector --------------------------------------------------------------------------
+
+CONNECTOR_WEIGHT_MAX: Final = 1_000
+FALLBACKS_MAX: Final = 8
+HEALTH_FAILURES_IN_ROW_MAX: Final = 20
+HEALTH_COOLDOWN_MS_MIN: Final = 1_000
+HEALTH_COOLDOWN_MS_MAX: Final = 60_000
+# How many places a rule may ask for; so many are remembered.
+HEALTH_PLACES_MIN_MAX: Final = 64
+STOP_WORD_CHARS_MAX: Final = 40
+
+assert HEALTH_COOLDOWN_MS_MIN <= HEALTH_COOLDOWN_MS_MAX
+
 # --- send windows -----------------------------------------------------------------------------
 
 SEND_WINDOW_CHARS_MAX: Final = 256
