@@ -1,4 +1,4 @@
-"""Records of CSV: rows whose quoted fields may hold commas, quotes and line feeds.
+"""Records of CSV: rows whose quoted fields may hold delimiters, quotes and line feeds.
 
 The `csv` module of the standard library reads the rows; this one finds which lines belong to which
 row.  It does so strictly: of a stray quote a lenient reader makes one field out of many lines, and
@@ -52,10 +52,11 @@ class _OpenRecord:
 
 
 class CsvReader(TableReader):
-    """Rows in the dialect of spreadsheets: commas, quotes that are doubled inside of quotes."""
+    """Rows in the dialect of spreadsheets: quotes that are doubled inside of quotes."""
 
-    def __init__(self, source: LineSource) -> None:
+    def __init__(self, source: LineSource, *, delimiter: str = ",") -> None:
         super().__init__(source)
+        self._delimiter = delimiter
         self._open: _OpenRecord | None = None
         csv.field_size_limit(_FIELD_CHARS_MAX)
 
@@ -72,7 +73,7 @@ class CsvReader(TableReader):
             lines, texts = lines[start:], texts[start:]
         first_line += start
         try:
-            rows = list(csv.reader(texts, strict=True))
+            rows = list(csv.reader(texts, strict=True, delimiter=self._delimiter))
         except csv.Error:
             rows = []
         if len(rows) == len(lines):
@@ -94,7 +95,7 @@ class CsvReader(TableReader):
         numbers: list[int] = []
         start = 0
         while start < len(lines):
-            reader = csv.reader(islice(texts, start, None), strict=True)
+            reader = csv.reader(islice(texts, start, None), strict=True, delimiter=self._delimiter)
             origin = start
             try:
                 for row in reader:
@@ -121,7 +122,7 @@ class CsvReader(TableReader):
         self, record: _OpenRecord, lines: list[bytes], texts: list[str], batch: RecordBatch
     ) -> int:
         """Return how many of the lines belong to the open record; it may stay open after all."""
-        count = _closing_line(texts)
+        count = _closing_line(texts, self._delimiter)
         if count is None:
             record.add(lines)
             return len(lines)
@@ -143,7 +144,8 @@ class CsvReader(TableReader):
             return
         text, is_utf8 = decoded(record.lines)
         try:
-            rows = list(csv.reader(io.StringIO(text, newline="\n"), strict=True))
+            lines = io.StringIO(text, newline="\n")
+            rows = list(csv.reader(lines, strict=True, delimiter=self._delimiter))
         except csv.Error as error:
             self._refuse_malformed(error, record.raw, record.line_number, batch)
         else:
@@ -182,10 +184,10 @@ class CsvReader(TableReader):
         batch.refuse(Refused(line_number=line_number, reason=why, raw=raw))
 
 
-def _closing_line(texts: list[str]) -> int | None:
+def _closing_line(texts: list[str], delimiter: str) -> int | None:
     """Return how many lines end an open quoted field and its row, None if all lie inside of it."""
     # A quote put before them makes the lines begin where the open field goes on.
-    reader = csv.reader(['"' + texts[0], *texts[1:]], strict=True)
+    reader = csv.reader(['"' + texts[0], *texts[1:]], strict=True, delimiter=delimiter)
     try:
         next(reader)
     except csv.Error as error:

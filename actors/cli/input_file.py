@@ -29,6 +29,7 @@ from actors.cli.record_reader import (
 from pipeline.errors import InputInvalid
 
 STANDARD_INPUT: Final = "-"
+DELIMITERS: Final = (",", ";", "|")
 
 
 class InputFormat(StrEnum):
@@ -115,6 +116,7 @@ class InputFile:
     columns_reason: str
     are_columns_numbered: bool
     header: bytes | None  # the line that names the columns, as it was read
+    hint: str  # what a person may have meant if columns are missing; or nothing
     reader: RecordReader
     source: LineSource
 
@@ -157,12 +159,16 @@ def open_input(
     format_name: str | None = None,
     columns: Sequence[str] | None = None,
     has_header: bool | None = None,
+    delimiter: str | None = None,
 ) -> InputFile:
     """Open a file, or standard input for `-`, and find out how to read it.
 
     `columns` are the names a person gave; `has_header` is whether the first line names columns,
-    None to find out.  Raises `InputInvalid`, which says in one line what to change.
+    `delimiter` what parts the columns of CSV; None to find out.  Raises `InputInvalid`, which says
+    in one line what to change.
     """
+    if delimiter is not None and delimiter not in DELIMITERS:
+        raise InputInvalid(f"--delimiter {delimiter!r}: not one of {' '.join(DELIMITERS)}")
     if path == STANDARD_INPUT:
         if standard_input is None:
             raise InputInvalid("standard input cannot be sent here; name a file")
@@ -180,6 +186,7 @@ def open_input(
             format_name=format_name,
             columns=columns,
             has_header=has_header,
+            delimiter=delimiter,
         )
     except BaseException:
         if path != STANDARD_INPUT:
@@ -224,13 +231,17 @@ def _understand(
     format_name: str | None,
     columns: Sequence[str] | None,
     has_header: bool | None,
+    delimiter: str | None,
 ) -> InputFile:
     try:
         sample = source.peek()
     except OSError as error:
         raise InputInvalid(f"{name}: cannot be read: {error.strerror}") from None
     _refuse_unreadable(name, sample)
-    format_, format_reason = _format_of(name, path, format_name, sample)
+    format_, format_reason = _format_of(name, path, format_name, sample, delimiter)
+    hint = ""
+    if delimiter is not None and format_ is not InputFormat.CSV:
+        raise InputInvalid(f"{name}: is read as {format_}; --delimiter is for CSV")
     if format_ is InputFormat.JSONL:
         if columns is not None or has_header is not None:
             raise InputInvalid(
@@ -240,8 +251,19 @@ def _understand(
         reader.columns = found = _keys_of(name, sample, source)
         shape = _Shape(found, f"columns {', '.join(found[:10])}")
     else:
-        table = CsvReader(source) if format_ is InputFormat.CSV else UnquotedReader(source)
-        reader, shape = table, _shape_of(name, table, columns, has_header)
+        table: TableReader = UnquotedReader(source)
+        if format_ is InputFormat.CSV:
+            if delimiter is None and _has_semicolons_only(sample):
+                if _is_header_by_semicolons(sample):
+                    delimiter = ";"
+                else:
+                    hint = (
+                        "; its first line has ; and no comma: --delimiter ';' may be what is meant"
+                    )
+            table = CsvReader(source, delimiter=delimiter or ",")
+            if delimiter not in (None, ","):
+                format_reason += f", delimiter {delimiter}"
+        reader, shape = table, _shape_of(name, table, columns, has_header, hint)
     return InputFile(
         name=name,
         path=path,
@@ -252,6 +274,7 @@ def _understand(
         columns_reason=shape.reason,
         are_columns_numbered=shape.are_numbered,
         header=shape.header,
+        hint=hint,
         reader=reader,
         source=source,
     )
@@ -278,7 +301,7 @@ def _refuse_unreadable(name: str, sample: bytes) -> None:
 
 
 def _format_of(
-    name: str, path: Path | None, format_name: str | None, sample: bytes
+    name: str, path: Path | None, format_name: str | None, sample: bytes, delimiter: str | None
 ) -> tuple[InputFormat, str]:
     if format_name is not None:
         try:
@@ -288,13 +311,32 @@ def _format_of(
             raise InputInvalid(f"--format {format_name}: not a format; one of {known}") from None
     if path is not None and (by_suffix := format_by_suffix(path)):
         return by_suffix, "by its name"
-    line = sample.lstrip(b"\r\n ").partition(b"\n")[0]
+    if delimiter is not None:
+        return InputFormat.CSV, "by --delimiter"
+    line = _first_line(sample)
     for mark, format_ in ((b"\t", InputFormat.TSV), (b",", InputFormat.CSV)):
         if line.startswith((b"{", b"[")):
             return InputFormat.JSONL, "by its first line"
         if mark in line:
             return format_, "by its first line"
+    if _is_header_by_semicolons(sample):
+        return InputFormat.CSV, "by its first line"
     raise InputInvalid(f"{name}: its first line does not tell the format; say --format jsonl")
+
+
+def _first_line(sample: bytes) -> bytes:
+    return sample.lstrip(b"\r\n ").partition(b"\n")[0]
+
+
+def _has_semicolons_only(sample: bytes) -> bool:
+    """Return whether the first line may be parted by semicolons, as spreadsheets do in Europe."""
+    line = _first_line(sample)
+    return b";" in line and b"," not in line
+
+
+def _is_header_by_semicolons(sample: bytes) -> bool:
+    names = _first_line(sample).decode(errors="replace").split(";")
+    return len(names) > 1 and is_header([name.strip().strip('"') for name in names])
 
 
 def _keys_of(name: str, sample: bytes, source: LineSource) -> tuple[str, ...]:
@@ -331,7 +373,11 @@ class _Shape:
 
 
 def _shape_of(
-    name: str, reader: TableReader, columns: Sequence[str] | None, has_header: bool | None
+    name: str,
+    reader: TableReader,
+    columns: Sequence[str] | None,
+    has_header: bool | None,
+    hint: str,
 ) -> _Shape:
     """Return the shape of a table, and leave its reader before the first record."""
     given = None
@@ -355,7 +401,7 @@ def _shape_of(
     if given is not None and len(given) != len(row):
         raise InputInvalid(
             f"--columns names {len(given)} columns, but line {first.line_numbers[0]} of {name}"
-            f" has {len(row)}"
+            f" has {len(row)}{hint}"
         )
     if has_header is None:
         has_header = (

@@ -70,14 +70,18 @@ def resolve_mapping(
     has_rows: bool,
     made_up_recipients: bool = False,
     are_columns_numbered: bool = False,
+    hint: str = "",
 ) -> FieldMapping:
     """Return how fields are made of these columns, or raise `InputInvalid`.
 
     `has_rows`: records are sequences in the order of `columns`, else mappings.
     `made_up_recipients` is for demonstrations: where no column holds recipients, they are numbers
-    that are nobody's, and where no column has a name, the last one is the content.
+    that are nobody's, and where no column has a name, the last one is the content.  `hint` is said
+    where a column is missing.
     """
-    return _Resolver(columns, options, has_rows, made_up_recipients, are_columns_numbered).resolve()
+    return _Resolver(
+        columns, options, has_rows, made_up_recipients, are_columns_numbered, hint
+    ).resolve()
 
 
 class _Resolver:
@@ -88,7 +92,9 @@ class _Resolver:
         has_rows: bool,
         may_make_up: bool,
         are_columns_numbered: bool,
+        hint: str,
     ) -> None:
+        self._hint = hint
         self._columns = columns
         self._options = options
         self._has_rows = has_rows
@@ -164,7 +170,7 @@ class _Resolver:
             return made_up, _MADE_UP_CHANNEL
         raise InputInvalid(
             "no column holds the recipient; say which: --to '{column}'"
-            f" (there are: {listed(self._columns)})"
+            f" (there are: {listed(self._columns)}){self._hint}"
         )
 
     def _content(self) -> FieldSource:
@@ -189,7 +195,7 @@ class _Resolver:
             return constant_template(implied)
         raise InputInvalid(
             f"no column holds the channel; say it: --channel {'|'.join(CHANNELS)}"
-            f" (there are: {listed(self._columns)})"
+            f" (there are: {listed(self._columns)}){self._hint}"
         )
 
     def _tenant(self) -> str:
@@ -260,7 +266,7 @@ class _Resolver:
             )
         raise InputInvalid(
             f"no column holds the {name}; say which: {flag} '{{column}}'"
-            f" (there are: {listed(self._columns)})"
+            f" (there are: {listed(self._columns)}){self._hint}"
         )
 
     def _from_column(self, name: str, column: str, *, default: str | None = None) -> Template:

@@ -174,6 +174,10 @@ def send(
     header: Annotated[
         bool | None, typer.Option(help="Whether the first line names the columns.")
     ] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(help="What parts the columns of CSV: , or ; or |.", show_default="found out"),
+    ] = None,
     batch_key: Annotated[
         str | None,
         typer.Option(
@@ -209,12 +213,14 @@ def send(
             format_name=format_name,
             columns=None if columns is None else columns.split(","),
             has_header=header,
+            delimiter=delimiter,
         )
         return opened, resolve_mapping(
             opened.columns,
             fields,
             has_rows=opened.has_rows,
             are_columns_numbered=opened.are_columns_numbered,
+            hint=opened.hint,
         )
 
     opened, mapping = open_again()

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from actors.cli.input_file import InputFile, InputFormat, open_input
+from actors.cli.mapping import FieldOptions, resolve_mapping
 from pipeline.errors import InputInvalid
 from pipeline.limits import COLUMNS_MAX, LINE_BYTES_MAX
 
@@ -85,6 +86,44 @@ def test_a_format_that_is_not_known_or_not_told_is_asked_for() -> None:
     assert complaint(b"one word a line\n").endswith(
         "its first line does not tell the format; say --format jsonl"
     )
+
+
+# --- what parts them ------------------------------------------------------------------------
+
+
+def test_semicolons_part_the_columns_where_they_part_known_names() -> None:
+    file = opened(b'phone;"text";name\n1;"a;b, c";\n', format_name="csv")
+    assert file.columns == ("phone", "text", "name")
+    assert rows_of(file) == [["1", "a;b, c", ""]]
+    assert "delimiter ;" in file.describe()
+    assert opened(b"phone;text\n1;2\n").columns == ("phone", "text"), "so do they tell the format"
+
+
+def test_commas_come_first() -> None:
+    assert opened(b"phone,text;note\n1,2;3\n").columns == ("phone", "text;note")
+    file = opened(b"ham; and eggs\nspam; and more\n", format_name="csv")
+    assert rows_of(file) == [["ham; and eggs"], ["spam; and more"]]
+
+
+def test_where_semicolons_may_be_meant_it_is_said() -> None:
+    file = opened(b"Telefon;Nachricht\n1;2\n", format_name="csv")
+    with pytest.raises(InputInvalid, match=r"no column holds the recipient.*--delimiter ';'"):
+        resolve_mapping(file.columns, FieldOptions(), has_rows=True, hint=file.hint)
+    assert "--delimiter ';'" in complaint(b"1;2\n", format_name="csv", columns=["phone", "text"])
+    assert not opened(b"phone,text;\n1,2\n").hint
+
+
+def test_what_a_person_says_of_the_delimiter_comes_first() -> None:
+    said = opened(b"Telefon;Nachricht\n1;2\n", delimiter=";", has_header=True)
+    assert said.columns == ("Telefon", "Nachricht")
+    said = opened(b"phone;text\n1;2\n", delimiter=",", format_name="csv")
+    assert said.columns == ("c1",)
+    assert rows_of(opened(b'phone|text\n1|"a\n|b"\n', delimiter="|")) == [["1", "a\n|b"]]
+
+
+def test_a_delimiter_that_parts_nothing_is_refused() -> None:
+    assert complaint(b"a:b\n", delimiter=":") == "--delimiter ':': not one of , ; |"
+    assert "is for CSV" in complaint(b"a\tb\n", delimiter=";", format_name="tsv")
 
 
 # --- which columns --------------------------------------------------------------------------
