@@ -162,7 +162,10 @@ def send(
     tenant: Annotated[str | None, typer.Option(help="Whose messages they are.")] = None,
     meta: Annotated[list[str] | None, typer.Option(help="NAME=TEMPLATE, repeatable.")] = None,
     key: Annotated[
-        str | None, typer.Option(help="Column with a key of each record: same key, same message.")
+        str | None,
+        typer.Option(
+            help="Column with a key of each record: same key, same message, in whatever file."
+        ),
     ] = None,
     region: Annotated[
         str | None, typer.Option(help="Country of numbers without +, such as GB.")
@@ -191,7 +194,12 @@ def send(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Send a file through the running platform; the same file again sends nothing twice."""
+    """Send a file through the running platform; the same file again sends nothing twice.
+
+    A file is the same if every byte is.  One that got more lines is another, and all of its lines
+    are sent, the old ones too: where files grow, name from the first sending on a column that tells
+    messages apart, such as --key order_id.  Then only lines with a new key are sent.
+    """
     settings = load_settings(data=data)
     fields = FieldOptions(
         to=to,
