@@ -144,9 +144,9 @@ class RegistryHandle:
         """Stop every actor of the platform in order; raises `ActorGone`."""
         await _call(self._actor.drain)
 
-    def kill(self) -> None:
-        """End the registry at once."""
-        ray.kill(self._actor)
+    def restart(self) -> None:
+        """End the registry's process, whatever it does; Ray starts another one."""
+        ray.kill(self._actor, no_restart=False)
 
 
 def create_registry(platform: PlatformConfig) -> RegistryHandle:

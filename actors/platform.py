@@ -7,6 +7,7 @@ killed) is fenced by epochs; nothing here waits for it.
 import asyncio
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import structlog
@@ -24,11 +25,22 @@ from cluster.local.platform_lock import PlatformAddress, PlatformLock
 from cluster.runtime.embedded_ray import start_embedded_ray, stop_ray
 from cluster.runtime.settings import Settings
 from pipeline.errors import PlatformNotStarted
+from pipeline.limits import ACTOR_HEALTH_TIMEOUT_MS, DRAIN_TIMEOUT_MS
 
 log = structlog.get_logger(__name__)
 
-_READY_LOOK_S: Final = 0.1
+_LOOK_S: Final = 0.1
 _READY_TIMEOUT_S: Final = 120.0
+_MS_PER_S: Final = 1_000
+_ANSWER_TIMEOUT_S: Final = ACTOR_HEALTH_TIMEOUT_MS / _MS_PER_S
+# Ray starts a registry that died again in a second or two, and kills one that hangs after five.
+_DRAIN_BEGIN_TIMEOUT_S: Final = 30.0
+# The registry gives the doors and then the lanes this long each, and its own questions before.
+_DRAIN_TIMEOUT_S: Final = (2 * DRAIN_TIMEOUT_MS + 2 * ACTOR_HEALTH_TIMEOUT_MS) / _MS_PER_S
+
+
+class RegistrySilent(ActorGone):
+    """The registry lives and does not answer; the caller may ask again, or restart it."""
 
 
 class Platform:
@@ -72,29 +84,51 @@ class Platform:
 
     async def ready(self) -> None:
         """Wait until every scheduler and ingester answers; raises `PlatformNotStarted`."""
-        deadline = asyncio.get_running_loop().time() + _READY_TIMEOUT_S
-        while asyncio.get_running_loop().time() < deadline:
-            try:
-                if (await self._registry.status())["is_complete"]:
-                    return
-            except ActorGone as error:
-                log.warning("registry_gone", error=str(error))
-            await asyncio.sleep(_READY_LOOK_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_READY_TIMEOUT_S):
+                while True:
+                    try:
+                        if (await self._registry.status())["is_complete"]:
+                            return
+                    except ActorGone as error:
+                        log.warning("registry_gone", error=str(error))
+                    await asyncio.sleep(_LOOK_S)
         raise PlatformNotStarted(f"not every actor started within {_READY_TIMEOUT_S:.0f} s")
 
     async def status(self) -> Mapping[str, Any]:
-        """Return what the registry sees; raises `ActorGone`."""
-        return await self._registry.status()
+        """Return what the registry sees; raises `ActorGone`, `RegistrySilent` if it hangs."""
+        try:
+            return await asyncio.wait_for(self._registry.status(), _ANSWER_TIMEOUT_S)
+        except TimeoutError as error:
+            raise RegistrySilent("the registry does not answer") from error
 
     async def drain(self) -> None:
-        """Finish what is claimed and release every lane; then nothing is half done."""
+        """Finish what is claimed and release every lane; then nothing is half done.
+
+        A registry that has just died, or hangs, is no reason to leave that to the next platform:
+        the one that Ray starts in its place drains whomever it finds.
+        """
         # Else a sender would look for an ingester until Ray itself is gone, and be ended by it.
         self._lock.announce_end()
-        try:
-            await self._registry.drain()
-        except ActorGone as error:
-            # Nothing is lost: the next platform takes the lanes over.
-            log.warning("drain_unanswered", error=str(error))
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + _DRAIN_BEGIN_TIMEOUT_S
+        while loop.time() < give_up_at:
+            try:
+                # A drain may take long; whether anybody is there to do it is told at once.
+                await self.status()
+                await asyncio.wait_for(self._registry.drain(), _DRAIN_TIMEOUT_S)
+            except RegistrySilent:
+                log.warning("registry_silent")
+                self._registry.restart()
+            except ActorGone as error:
+                log.warning("registry_gone", error=str(error))
+            except TimeoutError:
+                break
+            else:
+                return
+            await asyncio.sleep(_LOOK_S)
+        # Nothing is lost: the next platform takes the lanes over.
+        log.warning("drain_unanswered")
 
     def stop(self) -> None:
         """End every process of the platform and give the folder back.  May come twice."""
