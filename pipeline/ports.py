@@ -14,6 +14,8 @@ from typing import NamedTuple, Protocol
 from cluster.topology.generation import Core, Generation
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
+from pipeline.later import LaterIngest, LaterLane, LaterQueries
+from pipeline.later import TimerPage as TimerPage
 from pipeline.lifecycle import Step
 from pipeline.message import (
     Body,
@@ -23,7 +25,6 @@ from pipeline.message import (
     MessageRow,
     PartitionKey,
     TimelineRow,
-    TimerRow,
 )
 from pipeline.outcome import HandOver, ProviderClass, Report
 
@@ -58,13 +59,6 @@ class BufferPage(NamedTuple):
     resume: bytes | None
 
 
-class TimerPage(NamedTuple):
-    """Timers in order of (due_at, id, attempt).  `resume` is None after the last page."""
-
-    rows: Sequence[TimerRow]
-    resume: bytes | None
-
-
 class JournalEntry(NamedTuple):
     """One append."""
 
@@ -80,7 +74,7 @@ class BookCell(NamedTuple):
     counts: bytes  # see pipeline/lane/books.py
 
 
-class IngestStore(Protocol):
+class IngestStore(LaterIngest, Protocol):
     """What an ingester writes (docs/protocol.md, 5.1)."""
 
     async def put_idempotency(self, rows: Sequence[IdempotencyRow]) -> list[IdempotencyRow]:
@@ -110,7 +104,7 @@ class IngestStore(Protocol):
         ...
 
 
-class LaneStore(Protocol):
+class LaneStore(LaterLane, Protocol):
     """What the scheduler of a core reads and writes (docs/protocol.md, 5.2 and 5.3)."""
 
     async def read_lanes(self, core: Core, generation: int) -> list[LaneId]:
@@ -230,7 +224,7 @@ class MessageTrace(NamedTuple):
 
     id: MessageId
     born: Instant
-    lane: LaneId | None  # None: accepted, in no buffer (an orphan)
+    lane: LaneId | None  # None: accepted, in no buffer and no timers (an orphan)
     body: Body
     events: Sequence[TimelineEvent]
 
@@ -244,7 +238,7 @@ class MessageSummary(NamedTuple):
     step: Step | None
 
 
-class QueryStore(Protocol):
+class QueryStore(LaterQueries, Protocol):
     """What the command line asks; needs no platform running and changes nothing."""
 
     async def read_generations(self) -> list[Generation]:

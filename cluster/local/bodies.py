@@ -19,6 +19,12 @@ SELECT CAST(group_concat(id, '') AS BLOB) FROM ids CROSS JOIN body_ids USING (id
 _INSERT_BLOCK: Final = "INSERT INTO bodies (block, born_max, packed) VALUES (?, ?, ?)"
 _INSERT_GROUP: Final = "INSERT INTO by_group (group_key, block) VALUES (?, ?)"
 
+_KEEP: Final = f"""
+INSERT INTO kept_bodies (block, until)
+{IDS} SELECT DISTINCT block, ?2 FROM ids CROSS JOIN body_ids USING (id) WHERE true
+ON CONFLICT (block) DO UPDATE SET until = max(until, excluded.until)
+"""
+
 _BLOCK_OF: Final = "SELECT block FROM body_ids WHERE id = ?"
 _PACKED: Final = "SELECT packed FROM bodies WHERE block = ?"
 _IS_THERE: Final = "SELECT EXISTS (SELECT 1 FROM bodies WHERE block = ?)"
@@ -53,6 +59,11 @@ def _write_block(connection: sqlite3.Connection, rows: Sequence[MessageRow]) -> 
     born_max = max([row[2] for row in rows])
     connection.execute(_INSERT_BLOCK, (block, born_max, pack_bodies(rows)))
     connection.executemany(_INSERT_GROUP, [(group, block) for group in {row[3] for row in rows}])
+
+
+def keep(transaction: Transaction, ids: Sequence[MessageId], *, until: Instant) -> None:
+    """Let the bodies of these ids have their time to live from `until` on."""
+    transaction.connection.execute(_KEEP, (joined(ids), until))
 
 
 class MessageReader:

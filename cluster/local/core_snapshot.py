@@ -15,29 +15,33 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from cluster.local import cells
+from cluster.local import cells, timers
 from cluster.local.blocks import BodyBlock, unpack_bodies, unpack_buffer
 from cluster.local.packed_ids import IDS, joined
 from cluster.local.read_only import connect_read_only
+from cluster.local.schema import schema_version
 from cluster.local.sqlite_faults import describe
 from pipeline.errors import StoreUnavailable
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
 from pipeline.limits import QUERY_PAGE_ROWS_MAX
-from pipeline.message import BufferRow, MessageId
+from pipeline.message import BufferRow, MessageId, TimerRow
 from pipeline.ports import BookCell, JournalEntry
+
+_NEVER: Final = Instant(1 << 62)
 
 # Steps of one message, joined by commas, in any order; None: it has none.
 Steps = str | None
 
 _NEXT_BUFFERED_LANE: Final = "SELECT min(lane) FROM buffer WHERE lane > ?"
+_NEXT_LANE_WITH_TIMERS: Final = "SELECT min(lane) FROM timers WHERE lane > ?"
 _NEXT_JOURNALED_LANE: Final = "SELECT min(lane) FROM journal WHERE lane > ?"
 _ENTRIES: Final = """
 SELECT seq, body FROM journal WHERE lane = ? ORDER BY segment DESC, seq DESC
 """
 _BUFFER: Final = "SELECT first_at, packed FROM buffer WHERE lane = ? ORDER BY last_at"
 _BODIES: Final = "SELECT packed FROM bodies ORDER BY block"
-_FIRST_BLOCK: Final = "SELECT min(block) FROM bodies"
+_IS_SWEPT: Final = "SELECT count(*) < coalesce(max(block), 0) FROM bodies"
 _STEPS_OF: Final = f"""
 {IDS} SELECT (SELECT group_concat(step) FROM timeline WHERE timeline.id = ids.id) FROM ids
 """
@@ -90,8 +94,9 @@ class CoreSnapshot:
         return [str(lane) for lane in cells.all_lanes(self._connection)]
 
     def used_lanes(self) -> set[str]:
-        """Return the lanes that have rows or entries, announced or not."""
-        return {*self._names(_NEXT_BUFFERED_LANE), *self._names(_NEXT_JOURNALED_LANE)}
+        """Return the lanes that have rows, timers or entries, announced or not."""
+        used = {*self._names(_NEXT_BUFFERED_LANE), *self._names(_NEXT_JOURNALED_LANE)}
+        return used | set(self._names(_NEXT_LANE_WITH_TIMERS)) if self._has_timers() else used
 
     def entries(self, lane: str) -> Iterator[JournalEntry]:
         """Yield the entries of a lane's journal, newest first."""
@@ -105,6 +110,21 @@ class CoreSnapshot:
             for first_at, packed in blocks:
                 yield unpack_buffer(packed, first_at=first_at)
 
+    def timers(self, lane: str) -> Iterator[list[TimerRow]]:
+        """Yield the timers of a lane, in order of (due_at, id, attempt)."""
+        resume: bytes | None = b"" if self._has_timers() else None
+        while resume is not None:
+            page = timers.read_page(
+                self._connection,
+                lane=lane,
+                from_due=Instant(0),
+                through_due=_NEVER,
+                limit=QUERY_PAGE_ROWS_MAX,
+                resume=resume or None,
+            )
+            yield list(page.rows)
+            resume = page.resume
+
     def messages(self) -> Iterator[BodyBlock]:
         """Yield what is stored, in the order of its coming."""
         with closing(self._connection.execute(_BODIES)) as blocks:
@@ -113,8 +133,7 @@ class CoreSnapshot:
 
     def is_swept(self) -> bool:
         """Return whether messages were removed because their time was over."""
-        first = self._connection.execute(_FIRST_BLOCK).fetchone()[0]
-        return first is not None and first > 1
+        return bool(self._connection.execute(_IS_SWEPT).fetchone()[0])
 
     def steps_of(self, ids: Sequence[MessageId]) -> list[Steps]:
         """Return the steps of each message, in order."""
@@ -139,6 +158,10 @@ class CoreSnapshot:
     def cells(self) -> list[tuple[LaneId, BookCell]]:
         """Return the cells of all books."""
         return cells.books_with(self._connection, "")
+
+    def _has_timers(self) -> bool:
+        # A file that no platform opened since version 1 has no such table.
+        return schema_version(self._connection) >= 2
 
     def _names(self, next_after: str) -> Iterator[str]:
         # Skips from name to name in the tree, as there are few and many rows of each.

@@ -6,9 +6,9 @@ from contextlib import closing
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
-from cluster.local import bodies, buffer, timeline
+from cluster.local import bodies, buffer, timeline, timers
 from cluster.local.blocks import unpack_bodies
-from cluster.local.schema import OPEN_QUESTIONS, OPEN_QUESTIONS_SQL
+from cluster.local.schema import OPEN_QUESTIONS, OPEN_QUESTIONS_SQL, schema_version
 from cluster.topology.generation import Core
 from pipeline.instant import Instant, earlier
 from pipeline.lane_id import LaneId, band_of
@@ -76,7 +76,7 @@ def trace(
     )
     events = timeline.events_of(connection, message_id)
     # What has events was in its lane, even if its row there is gone since.
-    is_in_lane = bool(events) or _is_buffered(connection, lane, message)
+    is_in_lane = bool(events) or _is_waiting(connection, lane, message)
     return MessageTrace(
         id=message_id,
         born=message.born,
@@ -86,15 +86,18 @@ def trace(
     )
 
 
-def _is_buffered(
+def _is_waiting(
     connection: sqlite3.Connection, lane: LaneId, message: bodies.StoredMessage
 ) -> bool:
-    return buffer.holds(
+    is_buffered = buffer.holds(
         connection,
         lane=str(lane),
         from_at=earlier(message.born, _BORN_LEAD_MS),
         message_id=message.id,
     )
+    if is_buffered or schema_version(connection) < 2:
+        return is_buffered
+    return bool(timers.of_message(connection, lane=str(lane), message_id=message.id))
 
 
 def unprojected(

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from cluster.local import buffer, cells, journal, listing
 from cluster.local.data_folder import DataFolder, is_core_file_made
+from cluster.local.later_questions import LaterQuestions, core_of
 from cluster.local.read_only import connect_read_only
 from cluster.local.reader import Reader
 from cluster.local.schema import schema_version
@@ -31,7 +32,7 @@ from pipeline.ports import (
 ResultT = TypeVar("ResultT")
 
 
-class LocalQueries:
+class LocalQueries(LaterQuestions):
     """Reads a data folder, for one event loop."""
 
     def __init__(self, folder: DataFolder) -> None:
@@ -64,7 +65,7 @@ class LocalQueries:
     async def read_ownership(self, lane: LaneId, segment: int) -> Ownership | None:
         """Return the segment's static cells, None where it was never opened."""
         read = partial(journal.read_ownership, lane=str(lane), segment=segment)
-        return await self._read(_core_of(lane), read, None)
+        return await self._read(core_of(lane), read, None)
 
     async def read_owners(self, core: Core) -> list[Beat]:
         """Return the heartbeat rows of the processes that serve the core."""
@@ -81,17 +82,17 @@ class LocalQueries:
             before_seq=before_seq,
             limit=limit,
         )
-        return await self._read(_core_of(lane), read, [])
+        return await self._read(core_of(lane), read, [])
 
     async def count_buffer(self, lane: LaneId, *, from_at: Instant) -> Mapping[str, int]:
         """Return the number of distinct ids in rows with at >= from_at, by group key."""
         read = partial(buffer.count_ids, lane=str(lane), from_at=from_at)
-        return await self._read(_core_of(lane), read, {})
+        return await self._read(core_of(lane), read, {})
 
     async def unprojected(self, lane: LaneId, *, from_at: Instant, limit: int) -> list[BufferRow]:
         """Return up to `limit` rows with at >= from_at whose id has no timeline row."""
         read = partial(listing.unprojected, lane=str(lane), from_at=from_at, limit=limit)
-        return await self._read(_core_of(lane), read, [])
+        return await self._read(core_of(lane), read, [])
 
     async def books(self, prefix: str) -> list[tuple[LaneId, BookCell]]:
         """Return the cells of every lane whose book starts with the prefix."""
@@ -158,7 +159,12 @@ class LocalQueries:
         return not path.exists() and not is_core_file_made(path)
 
     async def _read(
-        self, core: Core, operation: Callable[[sqlite3.Connection], ResultT], nothing: ResultT
+        self,
+        core: Core,
+        operation: Callable[[sqlite3.Connection], ResultT],
+        nothing: ResultT,
+        *,
+        since_schema: int = 1,
     ) -> ResultT:
         if core not in self._paths:
             raise CoreUnknown(f"{core} is not in this data folder")
@@ -166,11 +172,8 @@ class LocalQueries:
             return nothing
 
         def read(connection: sqlite3.Connection) -> ResultT:
-            # Who made the file may have died before it had tables.
-            return operation(connection) if schema_version(connection) else nothing
+            # Who made the file may have died before it had tables, or had no table of this kind.
+            has_tables = schema_version(connection) >= since_schema
+            return operation(connection) if has_tables else nothing
 
         return await self._readers[core].read(read)
-
-
-def _core_of(lane: LaneId) -> Core:
-    return Core(lane.node, lane.shard)

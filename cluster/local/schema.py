@@ -20,7 +20,7 @@ from cluster.local.turnstile import Turnstile
 from pipeline.lifecycle import Event
 from pipeline.limits import FILE_BUSY_MS_MAX
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 
 # Commits wait for the disk.  A test of the tests turns this off and must be found out.
 SYNCHRONOUS: Final = "FULL"
@@ -82,6 +82,18 @@ CREATE TABLE owners (
 ) WITHOUT ROWID;
 """
 
+# What version 2 added: tables alone, so that a file of version 1 is brought there at once.
+_SCHEMA_2: Final = """
+CREATE TABLE timers (
+    lane TEXT NOT NULL, due_at INTEGER NOT NULL, id BLOB NOT NULL, attempt INTEGER NOT NULL,
+    pk BLOB, -- NULL: the id
+    born INTEGER NOT NULL, group_key TEXT NOT NULL,
+    PRIMARY KEY (lane, due_at, id, attempt)
+) WITHOUT ROWID;
+-- Blocks of bodies that a timer needs, and until when.
+CREATE TABLE kept_bodies (block INTEGER PRIMARY KEY, until INTEGER NOT NULL);
+"""
+
 
 class SchemaTooNew(sqlite3.DatabaseError):
     """A later release made the file: the operator must run that one, or a newer one."""
@@ -123,11 +135,12 @@ def connect(path: Path) -> sqlite3.Connection:
 def connect_to_read(path: Path) -> sqlite3.Connection:
     """Open a core's file so that nothing can be changed through the connection.
 
-    Makes file and tables if they are not there.  Raises sqlite3.Error, or OSError.
+    Makes file and tables if they are not there, and what an older file lacks.  Raises
+    sqlite3.Error, or OSError.
     """
     connection = connect(path)
     try:
-        if schema_version(connection) == 0:
+        if schema_version(connection) < SCHEMA_VERSION:
             turnstile = Turnstile(path)
             try:
                 with turnstile:
@@ -142,22 +155,23 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 
 
 def create_tables(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the tables if they are not there, and note that the file was made.
+    """Make the tables that are not there, and note that the file was made.
 
     The caller has the file's turn.  Raises sqlite3.Error, or OSError.
     """
-    if schema_version(connection) == 0:
-        _create_tables(connection)
+    if (version := schema_version(connection)) < SCHEMA_VERSION:
+        _create_tables(connection, version)
     mark_core_file(path)
 
 
-def _create_tables(connection: sqlite3.Connection) -> None:
+def _create_tables(connection: sqlite3.Connection, version: int) -> None:
     if (mode := connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]) != "wal":
         raise sqlite3.OperationalError(
             f"the file system of the data folder allows no write-ahead log ({mode}): name another"
         )
+    missing = _SCHEMA_2 if version == 1 else _SCHEMA + _SCHEMA_2
     connection.executescript(
-        f"BEGIN IMMEDIATE; {_SCHEMA}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
+        f"BEGIN IMMEDIATE; {missing}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
     )
 
 

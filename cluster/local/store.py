@@ -13,6 +13,7 @@ from cluster.local import bodies, buffer, idempotency, journal, timeline
 from cluster.local import cells as small_cells
 from cluster.local.core_file import CoreFile
 from cluster.local.data_folder import DataFolder
+from cluster.local.later_verbs import LaterVerbs
 from cluster.local.sweep import RetiredThrough, Sweep, retired_through_of
 from cluster.topology.generation import Core, CoreUnknown, Generation
 from pipeline.instant import Instant
@@ -38,7 +39,7 @@ from pipeline.ports import (
 )
 
 
-class LocalStore:
+class LocalStore(LaterVerbs):
     """The store of one process, for one event loop.  Any number of processes may have one."""
 
     def __init__(

@@ -4,9 +4,9 @@ Each step first looks, with the reader, and writes only what it found, so that a
 nothing is old is not written.  What lies in the order of time (bodies, the buffer, a journal) is
 taken from its old end.  What lies in the order of ids is walked, a stretch a step, round and round.
 
-A row of the buffer goes when its time is over and its message is resolved.  One that is not (no
-platform ran, or its channel has no connector) stays as long as its body: its lane will still say
-what became of it.
+A row of the buffer, or a timer, goes when its time is over and its message is resolved.  One that
+is not (no platform ran, or its channel has no connector) stays as long as its body: its lane will
+still say what became of it.  A body's time begins when its last timer is due.
 
 A journal entry goes when its owner said that nobody needs it (`retired_through` of the newest
 checkpoint) and its time is over: its lane may be asked for it until then.
@@ -21,11 +21,10 @@ from typing import Final
 from cluster.local.blocks import unpack_bodies, unpack_buffer
 from cluster.local.core_file import CoreFile
 from cluster.local.packed_ids import IDS, joined
-from cluster.local.timeline import folds
+from cluster.local.timeline import resolved_among
 from cluster.local.writer import Transaction
 from pipeline.instant import Instant, earlier
 from pipeline.lane.entry import EntryUnreadable, decode_entry
-from pipeline.lifecycle import EVENT_MASK, RESOLVED_FROM
 from pipeline.limits import (
     OWNER_TTL_MS,
     SWEEP_BLOCKS_MAX,
@@ -33,7 +32,6 @@ from pipeline.limits import (
     WAL_CHECKPOINT_BYTES_MIN,
     Windows,
 )
-from pipeline.message import BufferRow
 from pipeline.ports import Clock
 
 # From the body of a journal entry: the seq through which nothing is needed any more, None if the
@@ -57,6 +55,14 @@ SELECT last_at, first_at, packed FROM buffer WHERE lane = ? AND last_at < ? ORDE
 """
 _DROP_BUFFER: Final = "DELETE FROM buffer WHERE lane = ? AND last_at <= ?"
 
+_OLD_TIMERS: Final = """
+SELECT due_at, id, attempt FROM timers WHERE lane = ? AND due_at < ?
+ORDER BY due_at, id, attempt LIMIT ?
+"""
+_DROP_TIMERS: Final = """
+DELETE FROM timers WHERE lane = ? AND (due_at, id, attempt) <= (?, ?, ?)
+"""
+
 _SEGMENTS: Final = "SELECT segment FROM segments WHERE lane = ? ORDER BY segment"
 _OLDEST_ENTRY: Final = "SELECT at FROM journal WHERE lane = ? AND segment = ? ORDER BY seq LIMIT 1"
 _NEWEST_ENTRIES: Final = """
@@ -69,13 +75,16 @@ _DROP_ENTRIES: Final = "DELETE FROM journal WHERE lane = ? AND segment = ? AND s
 
 # The newest block stays, so that no block's number is ever given twice.
 _OLD_BODIES: Final = """
-SELECT block, born_max FROM bodies WHERE block < (SELECT max(block) FROM bodies)
+SELECT block, born_max, (SELECT until FROM kept_bodies WHERE kept_bodies.block = bodies.block)
+FROM bodies WHERE block > ? AND block < (SELECT max(block) FROM bodies)
 ORDER BY block LIMIT ?
 """
 _PACKED: Final = "SELECT packed FROM bodies WHERE block = ?"
 _DROP_IDS: Final = f"{IDS} DELETE FROM body_ids WHERE id IN (SELECT id FROM ids) AND block = ?2"
 _DROP_GROUP: Final = "DELETE FROM by_group WHERE group_key = ? AND block = ?"
 _DROP_BLOCK: Final = "DELETE FROM bodies WHERE block = ?"
+_IS_KEPT: Final = "SELECT EXISTS (SELECT 1 FROM kept_bodies WHERE block = ? AND until >= ?)"
+_DROP_KEPT: Final = "DELETE FROM kept_bodies WHERE block = ?"
 
 _WALK_TIMELINE: Final = """
 SELECT max(id), count(*) FILTER (WHERE at < ?2)
@@ -110,6 +119,7 @@ class Sweep:
         self._clock = clock
         self._windows = windows
         self._retired_through = retired_through
+        self._bodies_walked = 0
         self._timeline_walked = b""
         self._idem_walked = b""
 
@@ -117,6 +127,10 @@ class Sweep:
         """Do one bounded piece of work.  May be repeated; raises as writes do."""
         now = self._clock.now()
         await self._sweep_buffer(
+            earlier(now, self._windows.buffer_ttl_ms),
+            unresolved_cutoff=earlier(now, self._windows.messages_ttl_ms),
+        )
+        await self._sweep_timers(
             earlier(now, self._windows.buffer_ttl_ms),
             unresolved_cutoff=earlier(now, self._windows.messages_ttl_ms),
         )
@@ -145,9 +159,9 @@ class Sweep:
                 old = connection.execute(_OLD_BUFFER, (lane, cutoff, SWEEP_BLOCKS_MAX)).fetchall()
                 gone_through = None
                 for last_at, first_at, packed in old:
-                    if last_at >= unresolved_cutoff and not _are_resolved(
-                        connection, unpack_buffer(packed, first_at=first_at)
-                    ):
+                    rows = unpack_buffer(packed, first_at=first_at)
+                    ids = {row[1] for row in rows}
+                    if last_at >= unresolved_cutoff and resolved_among(connection, ids) != ids:
                         break
                     gone_through = last_at
                 if gone_through is not None:
@@ -155,6 +169,21 @@ class Sweep:
             return bounds
 
         await self._drop(_DROP_BUFFER, await self._file.reader.read(find))
+
+    async def _sweep_timers(self, cutoff: Instant, *, unresolved_cutoff: Instant) -> None:
+        def find(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
+            bounds = []
+            for (lane,) in connection.execute(_LANES).fetchall():
+                old = connection.execute(_OLD_TIMERS, (lane, cutoff, SWEEP_ROWS_MAX)).fetchall()
+                resolved = resolved_among(connection, {row[1] for row in old})
+                gone = list(
+                    takewhile(lambda row: row[0] < unresolved_cutoff or row[1] in resolved, old)  # noqa: B023
+                )
+                if gone:
+                    bounds.append((lane, *gone[-1]))
+            return bounds
+
+        await self._drop(_DROP_TIMERS, await self._file.reader.read(find))
 
     async def _sweep_journal(self, cutoff: Instant) -> None:
         def find(connection: sqlite3.Connection) -> list[tuple[str, int, int]]:
@@ -185,17 +214,24 @@ class Sweep:
         return -1
 
     async def _sweep_bodies(self, cutoff: Instant) -> None:
-        def find(connection: sqlite3.Connection) -> list[int]:
-            blocks = []
-            for block, born_max in connection.execute(_OLD_BODIES, (SWEEP_BLOCKS_MAX,)).fetchall():
-                if born_max >= cutoff:
-                    break  # what came later is swept later: at most one time to live
-                blocks.append(block)
-            return blocks
+        """Look at a stretch of the blocks; those that a timer keeps lie among the others."""
+        start = self._bodies_walked
 
-        blocks = await self._file.reader.read(find)
+        def find(connection: sqlite3.Connection) -> tuple[list[int], int]:
+            old: list[int] = []
+            looked = connection.execute(_OLD_BODIES, (start, SWEEP_ROWS_MAX)).fetchall()
+            for block, born_max, until in looked:
+                if born_max >= cutoff:
+                    return old, 0  # what came later is swept later: at most one time to live
+                if until is None or until < cutoff:
+                    old.append(block)
+                if len(old) == SWEEP_BLOCKS_MAX:
+                    return old, block
+            return old, looked[-1][0] if looked else 0
+
+        blocks, self._bodies_walked = await self._file.reader.read(find)
         if blocks:
-            await self._file.writer.write(partial(_drop_blocks, blocks=blocks))
+            await self._file.writer.write(partial(_drop_blocks, blocks=blocks, cutoff=cutoff))
 
     async def _walk(self, start: bytes, cutoff: Instant, *, find: str, drop: str) -> bytes:
         """Sweep the stretch behind `start`; return where the next one begins."""
@@ -227,21 +263,16 @@ class Sweep:
             await self._file.writer.write(drop)
 
 
-def _are_resolved(connection: sqlite3.Connection, rows: Sequence[BufferRow]) -> bool:
-    ids = {row[1] for row in rows}
-    steps = folds(connection, list(ids))
-    return len(steps) == len(ids) and all(
-        step & EVENT_MASK >= RESOLVED_FROM for step in steps.values()
-    )
-
-
-def _drop_blocks(transaction: Transaction, blocks: Sequence[int]) -> None:
+def _drop_blocks(transaction: Transaction, blocks: Sequence[int], cutoff: Instant) -> None:
     connection = transaction.connection
     for block in blocks:
         row = connection.execute(_PACKED, (block,)).fetchone()
         if row is None:
             continue  # somebody else swept it
+        if connection.execute(_IS_KEPT, (block, cutoff)).fetchone()[0]:
+            continue  # a timer was written since
         rows = unpack_bodies(row[0])
         connection.execute(_DROP_IDS, (joined(rows.ids), block))
         connection.executemany(_DROP_GROUP, [(group, block) for group in set(rows.groups)])
+        connection.execute(_DROP_KEPT, (block,))
         connection.execute(_DROP_BLOCK, (block,))

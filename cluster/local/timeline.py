@@ -1,13 +1,13 @@
 """Rows of `timeline`: the events of messages."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from cluster.local.packed_ids import IDS, joined
 from cluster.local.writer import Transaction
 from pipeline.instant import Instant
-from pipeline.lifecycle import Step
+from pipeline.lifecycle import EVENT_MASK, RESOLVED_FROM, Step
 from pipeline.message import MessageId, TimelineRow
 from pipeline.ports import TimelineEvent
 
@@ -51,6 +51,12 @@ def folds(connection: sqlite3.Connection, ids: Sequence[MessageId]) -> dict[Mess
         for message_id, step in zip(ids, map(int, steps.split(",")), strict=True)
         if step
     }
+
+
+def resolved_among(connection: sqlite3.Connection, ids: Collection[MessageId]) -> set[MessageId]:
+    """Return those ids whose message waits for nothing that its lane could do."""
+    steps = folds(connection, list(ids))
+    return {id_ for id_, step in steps.items() if step & EVENT_MASK >= RESOLVED_FROM}
 
 
 def events_of(connection: sqlite3.Connection, message_id: MessageId) -> list[TimelineEvent]:

@@ -8,7 +8,12 @@ import pytest
 from cluster.local.core_snapshot import open_snapshot
 from pipeline.errors import StoreUnavailable
 from pipeline.lifecycle import Event
+from pipeline.limits import QUERY_PAGE_ROWS_MAX
+from pipeline.message import PartitionKey, TimerRow
+from tests.contract.store_under_test import Rows
+from tests.support.fake_clock import NOW
 from tests.support.filled_folder import FilledFolder
+from tests.support.local_data import LocalData
 
 
 @pytest.fixture
@@ -58,3 +63,16 @@ async def test_what_is_no_file_of_ours_is_told_in_one_line(tmp_path: Path) -> No
         open_snapshot(tmp_path / "x.db"),
     ):
         raise AssertionError
+
+
+async def test_a_lane_that_has_timers_alone_is_seen_with_all_of_them(tmp_path: Path) -> None:
+    data = LocalData(tmp_path / "data")
+    rows = Rows(data.generation, data.generation.cores[0])
+    store, lane = await data.open(), rows.lane()
+    ids = sorted(rows.ids(QUERY_PAGE_ROWS_MAX + 1))
+    timers: list[TimerRow] = [(NOW, id_, PartitionKey(id_), NOW, 1, "acme/") for id_ in ids]
+    await store.write_timers(lane, timers)
+    with open_snapshot(data.folder.core_path(rows.core)) as view:
+        assert view.used_lanes() == {str(lane)}
+        assert [row for page in view.timers(str(lane)) for row in page] == timers
+    await data.close()

@@ -149,7 +149,7 @@ async def test_a_row_that_lies_before_its_born_is_found_all_the_same(data: Local
     )
     connection = connect_to_read(data.folder.core_path(data.generation.cores[0]))
     message = StoredMessage(message_id, late, "acme/", Body(b""))
-    assert listing._is_buffered(connection, lane, message)
+    assert listing._is_waiting(connection, lane, message)
     connection.close()
 
 

@@ -1,0 +1,82 @@
+from typing import Any
+
+import pytest
+
+from cluster.local import sweep, timers
+from cluster.local.writer import Transaction
+from pipeline.instant import earlier, later
+from pipeline.message import PartitionKey, TimerRow
+from tests.support.fake_clock import NOW
+from tests.support.local_data import WINDOWS
+from tests.support.swept import TAKE, Swept, ids_of_core
+
+
+async def test_a_timer_goes_when_it_was_due_long_ago_and_its_message_has_an_end(
+    swept: Swept,
+) -> None:
+    ids = sorted(ids_of_core(swept, 3))
+    await swept.store.announce_lane(swept.lane)
+    due = [later(swept.clock.now(), hours * 3_600_000) for hours in range(3)]
+    written: list[TimerRow] = [
+        (due_at, id_, PartitionKey(id_), NOW, 1, "acme/spring")
+        for due_at, id_ in zip(due, ids, strict=True)
+    ]
+    await swept.store.write_timers(swept.lane, written)
+    await swept.store.project(
+        swept.core, [(id_, PartitionKey(id_), TAKE, due[2], "") for id_ in (ids[0], ids[2])]
+    )
+    swept.clock.advance(WINDOWS.buffer_ttl_ms)
+    await swept.store.sweep(swept.core)
+    assert await swept.timers() == written
+    swept.clock.advance(2 * 3_600_000 + 1)
+    await swept.store.sweep(swept.core)
+    assert await swept.timers() == written[1:], "the second has no end, and lies before the third"
+    swept.clock.advance(WINDOWS.messages_ttl_ms - WINDOWS.buffer_ttl_ms)
+    await swept.store.sweep(swept.core)
+    assert await swept.timers() == []
+
+
+async def test_a_body_stays_as_long_as_a_timer_needs_it(
+    swept: Swept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "SWEEP_ROWS_MAX", 2)
+    scheduled, other, newest = (ids_of_core(swept, 3, kind=kind) for kind in range(3))
+    for ids in (scheduled, other, newest):
+        await swept.write(ids)
+    year_ms = 365 * 86_400_000
+    due = later(swept.clock.now(), year_ms)
+
+    async def write_timers() -> None:
+        pairs = [(due, scheduled[0]), (earlier(due, 1), scheduled[1])]
+        for due_at, id_ in pairs:
+            row = (due_at, id_, PartitionKey(id_), NOW, 1, "acme/spring")
+            await swept.store.write_timers(swept.lane, [row])
+
+    await write_timers()
+    swept.clock.advance(year_ms + WINDOWS.messages_ttl_ms)
+    for _ in range(3):
+        await swept.store.sweep(swept.core)
+    assert (await swept.left(scheduled + other))["messages"] == set(scheduled)
+    swept.clock.advance(1)
+    for _ in range(3):
+        await swept.store.sweep(swept.core)
+    assert (await swept.left(scheduled))["messages"] == set()
+
+
+async def test_a_body_that_a_timer_came_to_need_while_it_was_swept_stays(
+    swept: Swept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = ids_of_core(swept, 2)
+    await swept.write(ids)
+    await swept.write(ids_of_core(swept, 2, kind=1))
+    swept.clock.advance(WINDOWS.messages_ttl_ms + 1)
+    drop_blocks = sweep._drop_blocks
+
+    def drop_after_a_timer(transaction: Transaction, **named: Any) -> None:
+        row = (swept.clock.now(), ids[0], PartitionKey(ids[0]), NOW, 1, "acme/spring")
+        timers.write(transaction, [row], lane=str(swept.lane))
+        drop_blocks(transaction, **named)
+
+    monkeypatch.setattr(sweep, "_drop_blocks", drop_after_a_timer)
+    await swept.store.sweep(swept.core)
+    assert (await swept.left(ids))["messages"] == set(ids)
