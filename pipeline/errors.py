@@ -42,6 +42,10 @@ class PlatformNotStarted(ShardpostError):
     """The operator must look at the machine or the log: a part of the platform did not come up."""
 
 
+class PlatformBroken(ShardpostError):
+    """The operator must start the platform again: a part of it died that nothing replaces."""
+
+
 class StoreUnavailable(ShardpostError):
     """The caller may repeat the call: the store certainly did not apply the write."""
 

@@ -24,7 +24,6 @@ from actors.cli.running import (
     DataOption,
     JsonOption,
     advice_on_repeat,
-    is_stop_asked,
     key_of_batch,
     opened_rejects,
     running_platform,
@@ -82,7 +81,7 @@ async def _demo(
 ) -> dict[str, Any] | None:
     console = Console(quiet=as_json, soft_wrap=True)
     console.print(f"Starting the platform on {settings.data} …", highlight=False)
-    async with running_platform(settings) as platform:
+    async with running_platform(settings) as (platform, watch):
         console.print(f"Ray dashboard: {platform.dashboard_url or 'off'}", highlight=False)
         console.print(opened.describe(), highlight=False, markup=False)
         console.print(mapping.describe(), highlight=False, markup=False)
@@ -94,11 +93,15 @@ async def _demo(
                 )
             )
             asked = asyncio.create_task(stop_asked())
-            await asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
-            asked.cancel()
-            if is_stop_asked() and not work.done():
-                work.cancel()
-                await asyncio.gather(work, return_exceptions=True)
+            ended = asyncio.wait({work, asked}, return_when=asyncio.FIRST_COMPLETED)
+            try:
+                await watch.keep(ended)
+            finally:
+                asked.cancel()
+                if not work.done():
+                    work.cancel()
+                    await asyncio.gather(work, return_exceptions=True)
+            if work.cancelled():
                 console.print("Draining: what is claimed is finished.  Run it again to go on.")
                 return None
             return await work

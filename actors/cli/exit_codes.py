@@ -26,6 +26,7 @@ class ExitCode(IntEnum):
     UNANSWERED = 10
     NOTHING_FOUND = 11
     PLATFORM_NOT_STARTED = 12
+    PLATFORM_BROKEN = 13
     # As shells have it: 128 and the number of the signal.
     INTERRUPTED = 130
     OUTPUT_CLOSED = 141
@@ -85,6 +86,11 @@ MEANINGS: Final[Mapping[ExitCode, tuple[str, str]]] = MappingProxyType(
             "A part of the platform did not come up.",
             "Look at what it logged, or run `shardpost doctor`; nothing is lost.",
         ),
+        ExitCode.PLATFORM_BROKEN: (
+            "A part of the running platform died that nothing replaces; it ended without a drain.",
+            "Start it again with `shardpost up`; what was claimed and has no outcome is"
+            " `uncertain`, all else goes on.",
+        ),
         ExitCode.INTERRUPTED: ("Ctrl-C ended it.", "Nothing."),
         ExitCode.OUTPUT_CLOSED: (
             "Whoever read the output went away, as `head` does.",
@@ -105,6 +111,7 @@ EXIT_CODE_OF_ERROR: Final[Mapping[str, ExitCode]] = MappingProxyType(
         "PlatformHeld": ExitCode.PLATFORM_HELD,
         "PlatformNotRunning": ExitCode.PLATFORM_NOT_RUNNING,
         "PlatformNotStarted": ExitCode.PLATFORM_NOT_STARTED,
+        "PlatformBroken": ExitCode.PLATFORM_BROKEN,
         "PlatformUnanswered": ExitCode.UNANSWERED,
         "StoreUnavailable": ExitCode.UNANSWERED,
         "WriteUnknown": ExitCode.UNANSWERED,

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -40,6 +41,7 @@ from pipeline.errors import InputInvalid, PlatformNotRunning
 from pipeline.limits import BATCH_KEY_BYTES_MAX
 
 if TYPE_CHECKING:
+    from actors.head_watch import HeadWatch
     from actors.platform import Platform
 
 DataOption = Annotated[
@@ -71,7 +73,7 @@ def up(data: DataOption = None, as_json: JsonOption = False) -> None:
 
 async def _up(settings: Settings, *, as_json: bool) -> None:
     console = Console(soft_wrap=True)
-    async with running_platform(settings) as platform:
+    async with running_platform(settings) as (platform, watch):
         told = {
             "data": str(settings.data.absolute()),
             "dashboard": platform.dashboard_url,
@@ -88,7 +90,7 @@ async def _up(settings: Settings, *, as_json: bool) -> None:
                     highlight=False,
                 )
             console.print("Send with `shardpost send FILE`.  Ctrl-C drains and stops.")
-        await stop_asked()
+        await watch.keep(stop_asked())
         lanes = await lane_reports(platform)
         if as_json:
             print(json.dumps({"lanes": lanes}), flush=True)  # noqa: T201
@@ -97,21 +99,30 @@ async def _up(settings: Settings, *, as_json: bool) -> None:
 
 
 @asynccontextmanager
-async def running_platform(settings: Settings) -> "AsyncIterator[Platform]":
-    """Start the platform of a folder, wait until it is ready; at the end drain and stop it."""
+async def running_platform(settings: Settings) -> "AsyncIterator[tuple[Platform, HeadWatch]]":
+    """Start the platform of a folder, wait until it is ready; at the end drain and stop it.
+
+    Whatever waits for long while it runs is to be kept by the watch, which raises `PlatformBroken`.
+    """
     folder = open_folder(settings)
     prepare_ray_environment(settings.data.absolute(), niceness=settings.niceness)
     configure_logging(settings.log_level, settings.log_format)
+    from actors.head_watch import HeadWatch
     from actors.platform import Platform
+    from cluster.runtime.ray_head import is_head_there
 
     platform = Platform.start(settings, folder)
     # From here on a signal asks; it does not break off what is half done.
     listen_for_stop()
+    watch = HeadWatch(partial(is_head_there, read_platform(folder.path).ray_address))
     try:
-        await platform.ready()
-        yield platform
+        try:
+            await watch.keep(platform.ready())
+            yield platform, watch
+        finally:
+            if not watch.is_head_gone:
+                await watch.keep(platform.drain())
     finally:
-        await platform.drain()
         platform.stop()
 
 
@@ -139,11 +150,6 @@ def listen_for_stop() -> None:
 async def stop_asked() -> None:
     """Wait until somebody wants the platform to stop."""
     await _stop.wait()
-
-
-def is_stop_asked() -> bool:
-    """Return whether somebody wants the platform to stop."""
-    return _stop.is_set()
 
 
 # --- send -----------------------------------------------------------------------------------------
