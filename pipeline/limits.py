@@ -107,6 +107,28 @@ STOP_WORD_CHARS_MAX: Final = 40
 
 assert HEALTH_COOLDOWN_MS_MIN <= HEALTH_COOLDOWN_MS_MAX
 
+# --- permits ----------------------------------------------------------------------------------
+
+PERMIT_RATE_MAX: Final = 1_000_000  # a second
+PERMITS_AT_ONCE_MAX: Final = 1_000_000
+# Permits are dealt for so long at once, and so long before it begins.
+LIMITER_PERIOD_MS: Final = 500
+LIMITER_LEAD_MS: Final = 100
+# A scheduler that is silent for longer is gone, and what it held is dealt again.
+LIMITER_SILENT_PERIODS_MAX: Final = 4
+LIMITER_SLOTS_MAX: Final = 2_000
+LIMITER_KEYS_MAX: Final = 10_000
+# Of one scheduler in one question; the others ask the next time.
+DEMAND_KEYS_MAX: Final = 512
+LEASES_MAX: Final = 4_096
+RATE_CUT_INTERVAL_MS: Final = 1_000
+# From nothing to the full rate, in periods without a throttling answer.
+RATE_RAISES_TO_FULL: Final = 100
+RATE_PAUSE_MS_MAX: Final = 60_000
+
+assert LIMITER_LEAD_MS < LIMITER_PERIOD_MS
+assert DEMAND_KEYS_MAX <= LEASES_MAX <= LIMITER_KEYS_MAX
+
 # --- send windows -----------------------------------------------------------------------------
 
 SEND_WINDOW_CHARS_MAX: Final = 256
