@@ -64,6 +64,11 @@ INGESTERS_MAX: Final = 64
 LOCAL_NODES_MAX: Final = 8
 LOCAL_SHARDS_MAX: Final = 8
 
+# --- what may lie ahead ---------------------------------------------------------------------
+
+# How far ahead a message may be scheduled.
+SCHEDULE_MS_MAX: Final = 400 * 24 * 3600 * 1000
+
 # --- what may be in flight ------------------------------------------------------------------
 
 INGEST_MESSAGES_IN_FLIGHT_MAX: Final = 20_000

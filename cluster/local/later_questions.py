@@ -2,14 +2,15 @@
 
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
-from cluster.local import timers
+from cluster.local import commands, timers
 from cluster.topology.generation import Core
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
+from pipeline.later import CommandResult, GroupOrder
 from pipeline.message import MessageId, TimerRow
 
 ResultT = TypeVar("ResultT")
@@ -30,6 +31,15 @@ class LaterQuestions(ABC):
         """Return the number of timers of first attempts with due_at >= from_due, by group key."""
         read = partial(timers.count_first, lane=str(lane), from_due=from_due)
         return await self._read(core_of(lane), read, {}, since_schema=_SCHEMA)
+
+    async def read_results(self, core: Core, command_ids: Sequence[bytes]) -> list[CommandResult]:
+        """Return the results that lanes of the core wrote, in order of (command, lane)."""
+        read = partial(commands.read_results, command_ids=command_ids)
+        return await self._read(core, read, [], since_schema=_SCHEMA)
+
+    async def read_group_orders(self, core: Core) -> list[GroupOrder]:
+        """Return the orders that hold, in order of (group, family)."""
+        return await self._read(core, commands.read_group_orders, [], since_schema=_SCHEMA)
 
     @abstractmethod
     async def _read(

@@ -4,11 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
 
-from cluster.local import timers
+from cluster.local import commands, timers
 from cluster.local.core_file import CoreFile
+from cluster.topology.generation import Core
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
-from pipeline.later import TimerPage
+from pipeline.later import CommandEntry, CommandPage, CommandResult, GroupOrder, TimerPage
 from pipeline.message import TimerRow
 
 
@@ -42,6 +43,59 @@ class LaterVerbs(ABC):
                 resume=resume,
             )
         )
+
+    async def write_commands(self, lane: LaneId, entries: Sequence[CommandEntry]) -> None:
+        """Append all entries to the lane's commands in one atomic write, in their order."""
+        if entries:
+            await self._of(lane).writer.write(
+                partial(commands.write, lane=str(lane), entries=entries), row_count=len(entries)
+            )
+
+    async def read_commands(
+        self,
+        lane: LaneId,
+        *,
+        from_at: Instant,
+        through_at: Instant,
+        limit: int,
+        resume: bytes | None,
+    ) -> CommandPage:
+        """Return rows with from_at <= at <= through_at in order."""
+        return await self._of(lane).reader.read(
+            partial(
+                commands.read_page,
+                lane=str(lane),
+                from_at=from_at,
+                through_at=through_at,
+                limit=limit,
+                resume=resume,
+            )
+        )
+
+    async def write_results(self, core: Core, rows: Sequence[CommandResult]) -> None:
+        """Write what became of commands; of two of one (command, lane) the later stays."""
+        if rows:
+            await self._file(core).writer.write(
+                partial(commands.write_results, rows=rows), row_count=len(rows)
+            )
+
+    async def read_results(self, core: Core, command_ids: Sequence[bytes]) -> list[CommandResult]:
+        """Return the results that lanes of the core wrote, in order of (command, lane)."""
+        return await self._file(core).reader.read(
+            partial(commands.read_results, command_ids=command_ids)
+        )
+
+    async def put_group_order(self, core: Core, order: GroupOrder) -> None:
+        """Note what holds for a group, for lanes of this core."""
+        await self._file(core).writer.write(partial(commands.put_group_order, order=order))
+
+    async def read_group_orders(self, core: Core) -> list[GroupOrder]:
+        """Return the orders that hold, in order of (group, family)."""
+        return await self._file(core).reader.read(commands.read_group_orders)
+
+    @abstractmethod
+    def _file(self, core: Core) -> CoreFile:
+        """Return the file of a core."""
 
     @abstractmethod
     def _of(self, lane: LaneId) -> CoreFile:

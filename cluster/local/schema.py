@@ -92,6 +92,23 @@ CREATE TABLE timers (
 ) WITHOUT ROWID;
 -- Blocks of bodies that a timer needs, and until when.
 CREATE TABLE kept_bodies (block INTEGER PRIMARY KEY, until INTEGER NOT NULL);
+
+CREATE TABLE commands (
+    lane TEXT NOT NULL, at INTEGER NOT NULL, id BLOB NOT NULL, kind TEXT NOT NULL,
+    message_id BLOB NOT NULL, pk BLOB NOT NULL, group_key TEXT NOT NULL, asked_by TEXT NOT NULL,
+    payload BLOB NOT NULL,
+    PRIMARY KEY (lane, at)
+) WITHOUT ROWID;
+CREATE TABLE results (
+    id BLOB NOT NULL, lane TEXT NOT NULL, at INTEGER NOT NULL, verdict TEXT NOT NULL,
+    detail TEXT NOT NULL, counts BLOB NOT NULL,
+    PRIMARY KEY (id, lane)
+) WITHOUT ROWID;
+CREATE TABLE group_orders (
+    group_key TEXT NOT NULL, family TEXT NOT NULL, kind TEXT NOT NULL, at INTEGER NOT NULL,
+    id BLOB NOT NULL, asked_by TEXT NOT NULL,
+    PRIMARY KEY (group_key, family)
+) WITHOUT ROWID;
 """
 
 

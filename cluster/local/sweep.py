@@ -16,7 +16,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import takewhile
-from typing import Final
+from typing import Final, NamedTuple
 
 from cluster.local.blocks import unpack_bodies, unpack_buffer
 from cluster.local.core_file import CoreFile
@@ -27,6 +27,7 @@ from pipeline.instant import Instant, earlier
 from pipeline.lane.entry import EntryUnreadable, decode_entry
 from pipeline.limits import (
     OWNER_TTL_MS,
+    SCHEDULE_MS_MAX,
     SWEEP_BLOCKS_MAX,
     SWEEP_ROWS_MAX,
     WAL_CHECKPOINT_BYTES_MIN,
@@ -86,19 +87,45 @@ _DROP_BLOCK: Final = "DELETE FROM bodies WHERE block = ?"
 _IS_KEPT: Final = "SELECT EXISTS (SELECT 1 FROM kept_bodies WHERE block = ? AND until >= ?)"
 _DROP_KEPT: Final = "DELETE FROM kept_bodies WHERE block = ?"
 
-_WALK_TIMELINE: Final = """
-SELECT max(id), count(*) FILTER (WHERE at < ?2)
-FROM (SELECT id, at FROM timeline WHERE id > ?1 ORDER BY id LIMIT ?3)
-"""
-_DROP_TIMELINE: Final = "DELETE FROM timeline WHERE id > ? AND id <= ? AND at < ?"
-_WALK_IDEM: Final = """
-SELECT max(id), count(*) FILTER (WHERE born < ?2)
-FROM (SELECT id, born FROM idem WHERE id > ?1 ORDER BY id LIMIT ?3)
-"""
-_DROP_IDEM: Final = "DELETE FROM idem WHERE id > ? AND id <= ? AND born < ?"
+_OLD_COMMANDS: Final = "SELECT at FROM commands WHERE lane = ? AND at < ? ORDER BY at LIMIT ?"
+_DROP_COMMANDS: Final = "DELETE FROM commands WHERE lane = ? AND at <= ?"
 
-_OLD_OWNERS: Final = "SELECT count(*) FROM owners WHERE at < ?"
-_DROP_OWNERS: Final = "DELETE FROM owners WHERE at < ?"
+
+class _Walked(NamedTuple):
+    """A table in the order of ids, and how its rows that are old are found."""
+
+    find: str
+    drop: str
+
+    @classmethod
+    def of(cls, table: str, *, id_: str = "id", at: str = "at") -> "_Walked":
+        return cls(
+            f"SELECT max({id_}), count(*) FILTER (WHERE {at} < ?2)"
+            f" FROM (SELECT {id_}, {at} FROM {table} WHERE {id_} > ?1 ORDER BY {id_} LIMIT ?3)",
+            f"DELETE FROM {table} WHERE {id_} > ? AND {id_} <= ? AND {at} < ?",
+        )
+
+
+_TIMELINE: Final = _Walked.of("timeline")
+_IDEM: Final = _Walked.of("idem", at="born")
+_RESULTS: Final = _Walked.of("results")
+
+
+class _Small(NamedTuple):
+    """A table that is small enough to be looked through at each step."""
+
+    find: str
+    drop: str
+
+    @classmethod
+    def of(cls, table: str) -> "_Small":
+        return cls(
+            f"SELECT count(*) FROM {table} WHERE at < ?", f"DELETE FROM {table} WHERE at < ?"
+        )
+
+
+_OWNERS: Final = _Small.of("owners")
+_ORDERS: Final = _Small.of("group_orders")
 
 # A checkpoint that retires anything is among the newest entries of a lane that moves at all.
 _CHECKPOINT_WITHIN_ENTRIES: Final = 256
@@ -120,8 +147,7 @@ class Sweep:
         self._windows = windows
         self._retired_through = retired_through
         self._bodies_walked = 0
-        self._timeline_walked = b""
-        self._idem_walked = b""
+        self._walked: dict[_Walked, bytes] = {}
 
     async def step(self) -> None:
         """Do one bounded piece of work.  May be repeated; raises as writes do."""
@@ -136,19 +162,14 @@ class Sweep:
         )
         await self._sweep_journal(earlier(now, self._windows.journal_ttl_ms))
         await self._sweep_bodies(earlier(now, self._windows.messages_ttl_ms))
-        self._timeline_walked = await self._walk(
-            self._timeline_walked,
-            earlier(now, self._windows.timeline_ttl_ms),
-            find=_WALK_TIMELINE,
-            drop=_DROP_TIMELINE,
-        )
-        self._idem_walked = await self._walk(
-            self._idem_walked,
-            earlier(now, self._windows.idem_ttl_ms),
-            find=_WALK_IDEM,
-            drop=_DROP_IDEM,
-        )
-        await self._sweep_owners(earlier(now, OWNER_TTL_MS))
+        await self._sweep_commands(earlier(now, self._windows.messages_ttl_ms))
+        await self._walk(_TIMELINE, earlier(now, self._windows.timeline_ttl_ms))
+        await self._walk(_RESULTS, earlier(now, self._windows.timeline_ttl_ms))
+        await self._walk(_IDEM, earlier(now, self._windows.idem_ttl_ms))
+        await self._sweep_small(_OWNERS, earlier(now, OWNER_TTL_MS))
+        # It may be meant for a message whose time is as far ahead as can be.
+        order_ttl_ms = SCHEDULE_MS_MAX + self._windows.messages_ttl_ms
+        await self._sweep_small(_ORDERS, earlier(now, order_ttl_ms))
         if self._file.writer.wal_bytes() >= WAL_CHECKPOINT_BYTES_MIN:
             await self._file.writer.checkpoint()
 
@@ -233,27 +254,39 @@ class Sweep:
         if blocks:
             await self._file.writer.write(partial(_drop_blocks, blocks=blocks, cutoff=cutoff))
 
-    async def _walk(self, start: bytes, cutoff: Instant, *, find: str, drop: str) -> bytes:
-        """Sweep the stretch behind `start`; return where the next one begins."""
+    async def _sweep_commands(self, cutoff: Instant) -> None:
+        def find(connection: sqlite3.Connection) -> list[tuple[str, int]]:
+            bounds = []
+            for (lane,) in connection.execute(_LANES).fetchall():
+                old = connection.execute(_OLD_COMMANDS, (lane, cutoff, SWEEP_ROWS_MAX)).fetchall()
+                if old:
+                    bounds.append((lane, old[-1][0]))
+            return bounds
+
+        await self._drop(_DROP_COMMANDS, await self._file.reader.read(find))
+
+    async def _walk(self, table: _Walked, cutoff: Instant) -> None:
+        """Sweep the next stretch of a table."""
+        start = self._walked.get(table, b"")
 
         def look(connection: sqlite3.Connection) -> tuple[bytes | None, int]:
             row: tuple[bytes | None, int] = connection.execute(
-                find, (start, cutoff, SWEEP_ROWS_MAX)
+                table.find, (start, cutoff, SWEEP_ROWS_MAX)
             ).fetchone()
             return row
 
         end, old_count = await self._file.reader.read(look)
         if old_count:
-            await self._drop(drop, [(start, end, cutoff)])
-        return end or b""
+            await self._drop(table.drop, [(start, end, cutoff)])
+        self._walked[table] = end or b""
 
-    async def _sweep_owners(self, cutoff: Instant) -> None:
+    async def _sweep_small(self, table: _Small, cutoff: Instant) -> None:
         def find(connection: sqlite3.Connection) -> int:
-            count: int = connection.execute(_OLD_OWNERS, (cutoff,)).fetchone()[0]
+            count: int = connection.execute(table.find, (cutoff,)).fetchone()[0]
             return count
 
         if await self._file.reader.read(find):
-            await self._drop(_DROP_OWNERS, [(cutoff,)])
+            await self._drop(table.drop, [(cutoff,)])
 
     async def _drop(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         def drop(transaction: Transaction) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.commands import CommandsContract
 from tests.contract.ingest_store import IngestStoreContract
 from tests.contract.lane_store import LaneStoreContract
 from tests.contract.query_store import QueryStoreContract
@@ -43,4 +44,8 @@ class TestLocalQueryStore(QueryStoreContract):
 
 
 class TestLocalTimers(TimersContract):
+    pass
+
+
+class TestLocalCommands(CommandsContract):
     pass
