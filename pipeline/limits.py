@@ -119,6 +119,8 @@ PERMITS_AT_ONCE_MAX: Final = 1_000_000
 # Permits are dealt for so long at once, and so long before it begins.
 LIMITER_PERIOD_MS: Final = 500
 LIMITER_LEAD_MS: Final = 100
+# A question is on its way for so long at most, else it is answered a period later.
+LIMITER_ASK_AHEAD_MS: Final = 50
 # A scheduler that is silent for longer is gone, and what it held is dealt again.
 LIMITER_SILENT_PERIODS_MAX: Final = 4
 LIMITER_SLOTS_MAX: Final = 2_000
@@ -126,12 +128,13 @@ LIMITER_KEYS_MAX: Final = 10_000
 # Of one scheduler in one question; the others ask the next time.
 DEMAND_KEYS_MAX: Final = 512
 LEASES_MAX: Final = 4_096
+DESTINATIONS_REMEMBERED: Final = 4_096
 RATE_CUT_INTERVAL_MS: Final = 1_000
 # From nothing to the full rate, in periods without a throttling answer.
 RATE_RAISES_TO_FULL: Final = 100
 RATE_PAUSE_MS_MAX: Final = 60_000
 
-assert LIMITER_LEAD_MS < LIMITER_PERIOD_MS
+assert LIMITER_LEAD_MS + LIMITER_ASK_AHEAD_MS < LIMITER_PERIOD_MS
 assert DEMAND_KEYS_MAX <= LEASES_MAX <= LIMITER_KEYS_MAX
 
 # --- send windows -----------------------------------------------------------------------------

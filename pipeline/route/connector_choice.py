@@ -30,7 +30,6 @@ import mmh3
 from pipeline.errors import SettingInvalid
 from pipeline.limits import CONNECTOR_WEIGHT_MAX, FALLBACKS_MAX
 from pipeline.message import MessageId
-from pipeline.outcome import ProviderClass
 
 _NOTHING: Final[Mapping[int, str]] = {}
 _NOBODY: Final[Mapping[int, Sequence[str]]] = {}
@@ -43,7 +42,6 @@ class ConnectorRoute:
 
     name: str
     channels: frozenset[str]  # empty: what no other connector names
-    provider_class: ProviderClass
     weight: int = 1
     is_enabled: bool = True
     fallback: tuple[str, ...] = ()  # where what it certainly did not take may go, in this order

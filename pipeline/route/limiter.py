@@ -180,7 +180,6 @@ class PermitDealer:
             if limit is None or len(self._keys) >= LIMITER_KEYS_MAX:
                 return None
             state = _KeyState(limit, AdaptiveRate(limit) if limit.rate_milli is not None else None)
-            state.line.restart(Instant(self._next_period * PERIOD_US))
             self._keys[key] = state
         return state
 

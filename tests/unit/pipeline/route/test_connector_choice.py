@@ -6,7 +6,6 @@ import pytest
 
 from pipeline.errors import SettingInvalid
 from pipeline.message import MessageId
-from pipeline.outcome import ProviderClass
 from pipeline.route.connector_choice import Choice, ConnectorChoice, ConnectorRoute
 
 IDS = [MessageId(blake2b(bytes([n % 256, n // 256]), digest_size=16).digest()) for n in range(3000)]
@@ -19,7 +18,6 @@ def _route(
     return ConnectorRoute(
         name=name,
         channels=frozenset({channel}) if channel else frozenset(),
-        provider_class=ProviderClass.KEYED,
         weight=weight,
         fallback=fallback,
     )
