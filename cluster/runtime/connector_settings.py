@@ -22,7 +22,13 @@ from pydantic import (
 from pydantic_settings import NoDecode
 
 from pipeline.errors import SubmissionInvalid
-from pipeline.limits import CONNECTOR_CONCURRENCY_MAX
+from pipeline.limits import (
+    CONNECTOR_CONCURRENCY_MAX,
+    CONNECTOR_WEIGHT_MAX,
+    FALLBACKS_MAX,
+    PERMIT_RATE_MAX,
+    PERMITS_AT_ONCE_MAX,
+)
 from pipeline.outcome import ProviderClass
 
 # Their values are never shown, not even in a refusal.
@@ -81,6 +87,8 @@ ChannelName = Annotated[str, AfterValidator(_refuse_unknown_channel)]
 Listed = (NoDecode, BeforeValidator(_split_commas))
 SecretName = Annotated[str, StringConstraints(pattern=r"^(?:env|file):[^\s,]+$")]
 Port = Annotated[WholeNumber, Field(ge=1, le=65_535)]
+Rate = Annotated[float, BeforeValidator(refuse_bool), Field(ge=0.001, le=PERMIT_RATE_MAX)]
+AtOnce = Annotated[WholeNumber, Field(ge=1, le=PERMITS_AT_ONCE_MAX)]
 Network = Annotated[str, AfterValidator(_refuse_odd_network)]
 Url = Annotated[str, AfterValidator(_refuse_odd_url)]
 
@@ -92,6 +100,27 @@ class _Connector(BaseModel):
 
     # Empty: every channel that no other connector names.
     channels: Annotated[tuple[ChannelName, ...], *Listed] = ()
+    # The kill switch: nothing goes out by a connector that is switched off.
+    enabled: bool = True
+    # Its part of what the connectors of a channel share.
+    weight: WholeNumber = Field(default=1, ge=1, le=CONNECTOR_WEIGHT_MAX)
+    # Where what it certainly did not take may go, in this order.
+    fallback: Annotated[tuple[ConnectorName, ...], *Listed] = Field(
+        default=(), max_length=FALLBACKS_MAX
+    )
+    # Messages a second, and at once, over all processes; None: no limit.
+    rate: Rate | None = None
+    burst: AtOnce | None = None  # None: a tenth of a second's
+    in_flight_max: AtOnce | None = None
+    sender_rate: Rate | None = None  # of each tenant
+    destination_rate: Rate | None = None  # of each mail domain, country code or host
+    destination_in_flight_max: AtOnce | None = None
+
+    @model_validator(mode="after")
+    def _a_burst_needs_a_rate(self) -> Self:
+        if self.burst is not None and self.rate is None:
+            raise ValueError("burst should stand beside a rate")
+        return self
 
 
 class FileConnectorSettings(_Connector):

@@ -31,6 +31,7 @@ from cluster.runtime.connector_settings import (
     FileConnectorSettings,
     WholeNumber,
 )
+from cluster.runtime.routing import connector_routes
 from cluster.runtime.setting_names import (
     CONFIG_VARIABLE,
     NESTED_DELIMITER,
@@ -130,6 +131,17 @@ class Settings(BaseModel):
                         f"{what} should have one connector, not {taken[channel]} and {name}"
                     )
                 taken[channel] = name
+        return connectors
+
+    @field_validator("connectors")
+    @classmethod
+    def _a_fallback_takes_the_same_recipients(
+        cls, connectors: dict[str, ConnectorSettings]
+    ) -> dict[str, ConnectorSettings]:
+        try:
+            connector_routes(connectors)
+        except SettingInvalid as invalid:
+            raise ValueError(str(invalid)) from None
         return connectors
 
     def connector_of(self, channel: str) -> str | None:
