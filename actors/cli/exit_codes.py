@@ -91,7 +91,10 @@ MEANINGS: Final[Mapping[ExitCode, tuple[str, str]]] = MappingProxyType(
             "Start it again with `shardpost up`; what was claimed and has no outcome is"
             " `uncertain`, all else goes on.",
         ),
-        ExitCode.INTERRUPTED: ("Ctrl-C ended it.", "Nothing."),
+        ExitCode.INTERRUPTED: (
+            "Ctrl-C ended it, or SIGTERM while the platform started.",
+            "Nothing.",
+        ),
         ExitCode.OUTPUT_CLOSED: (
             "Whoever read the output went away, as `head` does.",
             "Nothing.",

@@ -111,9 +111,16 @@ async def running_platform(settings: Settings) -> "AsyncIterator[tuple[Platform,
     from actors.platform import Platform
     from cluster.runtime.ray_head import is_head_there
 
-    platform = Platform.start(settings, folder)
-    # From here on a signal asks; it does not break off what is half done.
-    listen_for_stop()
+    platform: Platform | None = None
+    try:
+        platform = Platform.start(settings, folder)
+        # From here on a signal asks; it does not break off what is half done.
+        listen_for_stop()
+    except SystemExit:
+        # Ray takes SIGTERM for itself while it starts.  Nothing is claimed yet.
+        if platform is not None:
+            platform.stop()
+        raise typer.Exit(ExitCode.INTERRUPTED) from None
     watch = HeadWatch(partial(is_head_there, read_platform(folder.path).ray_address))
     try:
         try:
