@@ -25,13 +25,14 @@ from cluster.local.platform_lock import PlatformAddress, PlatformLock
 from cluster.runtime.embedded_ray import start_embedded_ray, stop_ray
 from cluster.runtime.settings import Settings
 from pipeline.errors import PlatformNotStarted
-from pipeline.limits import ACTOR_HEALTH_TIMEOUT_MS, DRAIN_TIMEOUT_MS
+from pipeline.limits import ACTOR_HEALTH_STRIKES_MAX, ACTOR_HEALTH_TIMEOUT_MS, DRAIN_TIMEOUT_MS
 
 log = structlog.get_logger(__name__)
 
 _LOOK_S: Final = 0.1
 _READY_TIMEOUT_S: Final = 120.0
 _MS_PER_S: Final = 1_000
+_WATCH_S: Final = 5.0
 _ANSWER_TIMEOUT_S: Final = ACTOR_HEALTH_TIMEOUT_MS / _MS_PER_S
 # Ray starts a registry that died again in a second or two, and kills one that hangs after five.
 _DRAIN_BEGIN_TIMEOUT_S: Final = 30.0
@@ -50,6 +51,7 @@ class Platform:
         self._lock = lock
         self._registry = registry
         self.dashboard_url = dashboard_url
+        self._watch: asyncio.Task[None] | None = None
 
     @classmethod
     def start(cls, settings: Settings, folder: DataFolder) -> "Platform":
@@ -83,12 +85,16 @@ class Platform:
         return cls(lock, registry, dashboard_url)
 
     async def ready(self) -> None:
-        """Wait until every scheduler and ingester answers; raises `PlatformNotStarted`."""
+        """Wait until every scheduler and ingester answers; raises `PlatformNotStarted`.
+
+        From then on until the drain the registry is watched.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(_READY_TIMEOUT_S):
                 while True:
                     try:
                         if (await self._registry.status())["is_complete"]:
+                            self._watch = asyncio.create_task(self._watch_registry())
                             return
                     except ActorGone as error:
                         log.warning("registry_gone", error=str(error))
@@ -98,7 +104,8 @@ class Platform:
     async def status(self) -> Mapping[str, Any]:
         """Return what the registry sees; raises `ActorGone`, `RegistrySilent` if it hangs."""
         try:
-            return await asyncio.wait_for(self._registry.status(), _ANSWER_TIMEOUT_S)
+            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                return await self._registry.status()
         except TimeoutError as error:
             raise RegistrySilent("the registry does not answer") from error
 
@@ -110,13 +117,16 @@ class Platform:
         """
         # Else a sender would look for an ingester until Ray itself is gone, and be ended by it.
         self._lock.announce_end()
+        if self._watch is not None:
+            self._watch.cancel()
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + _DRAIN_BEGIN_TIMEOUT_S
         while loop.time() < give_up_at:
             try:
                 # A drain may take long; whether anybody is there to do it is told at once.
                 await self.status()
-                await asyncio.wait_for(self._registry.drain(), _DRAIN_TIMEOUT_S)
+                async with asyncio.timeout(_DRAIN_TIMEOUT_S):
+                    await self._registry.drain()
             except RegistrySilent:
                 log.warning("registry_silent")
                 self._registry.restart()
@@ -129,6 +139,24 @@ class Platform:
             await asyncio.sleep(_LOOK_S)
         # Nothing is lost: the next platform takes the lanes over.
         log.warning("drain_unanswered")
+
+    async def _watch_registry(self) -> None:
+        """Restart a registry that hangs: Ray sees a living process, and nobody else would look."""
+        strikes = 0
+        while True:
+            await asyncio.sleep(_WATCH_S)
+            try:
+                await self.status()
+            except RegistrySilent:
+                strikes += 1
+                if strikes >= ACTOR_HEALTH_STRIKES_MAX:
+                    log.warning("registry_restarted", reason="it does not answer")
+                    self._registry.restart()
+                    strikes = 0
+            except ActorGone:
+                strikes = 0  # Ray restarts it by itself
+            else:
+                strikes = 0
 
     def stop(self) -> None:
         """End every process of the platform and give the folder back.  May come twice."""

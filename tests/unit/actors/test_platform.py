@@ -1,4 +1,4 @@
-"""A platform is drained by its registry, whatever state that is in, and does not wait for ever."""
+"""A platform is served and drained by its registry, whatever state that is in."""
 
 import asyncio
 from collections.abc import Mapping
@@ -11,11 +11,17 @@ from actors.handles import ActorGone, RegistryHandle
 from actors.platform import Platform, RegistrySilent
 from cluster.local.platform_lock import PlatformLock
 from pipeline.errors import PlatformNotStarted
-from pipeline.limits import DRAIN_TIMEOUT_MS
-from tests.support.virtual_time import in_virtual_time, loop_now
+from pipeline.limits import (
+    ACTOR_HEALTH_STRIKES_MAX,
+    ACTOR_HEALTH_TIMEOUT_MS,
+    DRAIN_TIMEOUT_MS,
+)
+from tests.support.virtual_time import in_virtual_time, loop_now, pass_time
 
 READY_TIMEOUT_S = 120
 RESTART_S = 2
+ASKED_EVERY_MS = 5_000 + ACTOR_HEALTH_TIMEOUT_MS  # one that hangs
+WATCHED_MS = (ACTOR_HEALTH_STRIKES_MAX + 1) * ASKED_EVERY_MS
 
 
 class Registry:
@@ -151,3 +157,39 @@ async def test_a_platform_that_does_not_become_ready_says_so(
     with pytest.raises(PlatformNotStarted):
         await platform.ready()
     assert loop_now().time() < READY_TIMEOUT_S + 10
+
+
+@in_virtual_time
+async def test_a_registry_that_hangs_is_restarted(registry: Registry, platform: Platform) -> None:
+    await platform.ready()
+    registry.is_hanging = True
+    await pass_time(WATCHED_MS)
+    assert registry.restarts_count == 1
+    await pass_time(10 * WATCHED_MS)
+    assert registry.restarts_count == 1
+
+
+@in_virtual_time
+async def test_a_registry_that_answers_late_or_died_is_left_to_itself(
+    registry: Registry, platform: Platform
+) -> None:
+    await platform.ready()
+    for _ in range(10):
+        registry.is_hanging = True
+        await pass_time((ACTOR_HEALTH_STRIKES_MAX - 1) * ASKED_EVERY_MS)
+        registry.is_hanging = False
+        await pass_time(ASKED_EVERY_MS)
+    registry.die()
+    await pass_time(10 * WATCHED_MS)
+    assert registry.restarts_count == 0
+
+
+@in_virtual_time
+async def test_from_the_drain_on_nobody_restarts_the_registry(
+    registry: Registry, platform: Platform
+) -> None:
+    await platform.ready()
+    await platform.drain()
+    registry.is_hanging = True
+    await pass_time(10 * WATCHED_MS)
+    assert registry.restarts_count == 0
