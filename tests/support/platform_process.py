@@ -163,10 +163,13 @@ class PlatformProcess:
         told: dict[str, Any] = json.loads(line)
         return told
 
-    def stop(self) -> None:
-        """Ask it to drain, as Ctrl-C does, and wait for its end."""
+    def stop(self, by: signal.Signals = signal.SIGINT) -> None:
+        """Ask it to drain, as Ctrl-C does or a supervisor by SIGTERM, and wait for its end."""
         assert self._process is not None
-        press_ctrl_c(self._process)
+        if by == signal.SIGINT:
+            press_ctrl_c(self._process)
+        else:
+            self._process.send_signal(by)
         assert self._process.wait(STOP_TIMEOUT_S) == 0, self._log.read_text()[-2_000:]
         self._forget()
 
