@@ -117,7 +117,12 @@ def reference_of(text: str) -> str:
 
 def told(phase: Phase, what: str) -> str:
     """Return what a person may read of it."""
-    return f"{phase}: {_unseen(' ', what)}"[:OUTCOME_DETAIL_CHARS_MAX].rstrip()
+    return readable(f"{phase}: {what}")
+
+
+def readable(text: str) -> str:
+    """Return what a stranger said, without what cannot be shown, at most as long as a detail."""
+    return _unseen(" ", text)[:OUTCOME_DETAIL_CHARS_MAX].rstrip()
 
 
 def _one_line(text: str) -> str:
