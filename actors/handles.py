@@ -17,7 +17,15 @@ from ray.util import list_named_actors
 from actors.config import MACHINE_LABEL, NAMESPACE, PlatformConfig
 from actors.doorbells import Bell
 from actors.ingester import Ingester
-from actors.names import REGISTRY, ActorKey, IngesterKey, SchedulerKey, parse_name
+from actors.limiter import Limiter
+from actors.names import (
+    REGISTRY,
+    ActorKey,
+    IngesterKey,
+    LimiterKey,
+    SchedulerKey,
+    parse_name,
+)
 from actors.open_ports import (
     open_ingester_ports,
     open_registry_ports,
@@ -26,7 +34,9 @@ from actors.open_ports import (
 from actors.registry import ShardRegistry
 from actors.scheduler import Scheduler, SchedulerConfig
 from actors.sender import IngesterGone
+from cluster.runtime.clock import SystemClock
 from cluster.runtime.logging import configure_logging
+from cluster.runtime.routing import limit_book
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +81,18 @@ class IngesterActor(Ingester):
         return f"Ingester({self._number})"
 
 
+class LimiterActor(Limiter):
+    """The limiter as a process of its own."""
+
+    def __init__(self, platform: PlatformConfig) -> None:
+        configure_logging(platform.settings.log_level, platform.settings.log_format)
+        super().__init__(limit_book(platform.settings.connectors), SystemClock())
+        self._birth = _at_birth(self.start())
+
+    def __repr__(self) -> str:
+        return "Limiter"
+
+
 class RegistryActor(ShardRegistry):
     """The registry as a process of its own."""
 
@@ -78,6 +100,7 @@ class RegistryActor(ShardRegistry):
         configure_logging(platform.settings.log_level, platform.settings.log_format)
         super().__init__(
             ingesters_count=platform.settings.ingesters,
+            has_limiter=bool(limit_book(platform.settings.connectors).limits),
             platform_id=platform.platform_id,
             open_ports=partial(open_registry_ports, platform, RayActorWorld(platform)),
         )
@@ -90,6 +113,7 @@ class RegistryActor(ShardRegistry):
 
 _RemoteScheduler = ray.remote(SchedulerActor)
 _RemoteIngester = ray.remote(IngesterActor)
+_RemoteLimiter = ray.remote(LimiterActor)
 _RemoteRegistry = ray.remote(RegistryActor)
 
 
@@ -128,6 +152,17 @@ class SchedulerBell:
     async def ring(self, doorbell: bytes) -> list[str]:
         """Return the lanes that lag; raises `ActorGone`."""
         return cast(list[str], await _call(self._actor.ring, doorbell))
+
+
+class LimiterHandle:
+    """The limiter, as a scheduler reaches it."""
+
+    def __init__(self, actor: ActorHandle[Any]) -> None:
+        self._actor = actor
+
+    async def ask(self, demand: bytes) -> bytes:
+        """Return encoded grants to an encoded demand; raises `ActorGone`."""
+        return cast(bytes, await _call(self._actor.ask, demand))
 
 
 class RegistryHandle:
@@ -190,6 +225,17 @@ async def find_bell(name: str) -> Bell | None:
     return None if actor is None else SchedulerBell(actor)
 
 
+async def find_limiter() -> LimiterHandle | None:
+    """Return the limiter, None if there is none (yet)."""
+    for name in _list_names():
+        parsed = parse_name(name)
+        if parsed is not None and isinstance(parsed[0], LimiterKey):
+            actor = _find(name)
+            if actor is not None:
+                return LimiterHandle(actor)
+    return None
+
+
 class RayActorWorld:
     """Ray, as the registry needs it."""
 
@@ -231,13 +277,15 @@ class RayActorWorld:
                 )
             case IngesterKey(number):
                 _RemoteIngester.options(**options).remote(number, self._platform)
+            case LimiterKey():
+                _RemoteLimiter.options(**options).remote(self._platform)
 
     async def ask_health(self, name: str) -> Any:  # noqa: ANN401 -- see ActorWorld
         """Return the actor's report; raises what it raises, or that it is gone."""
         return await _call(_get(name).check_health)
 
     async def drain(self, name: str) -> None:
-        """Ask a scheduler to release its lanes, or an ingester to close."""
+        """Ask a scheduler to release its lanes, or another actor to stop."""
         parsed = parse_name(name)
         assert parsed is not None, name
         actor = _get(name)

@@ -11,6 +11,7 @@ from cluster.topology.generation import Core
 REGISTRY: Final = "registry"
 _SCHEDULER: Final = "scheduler"
 _INGESTER: Final = "ingester"
+_LIMITER: Final = "limiter"
 OWNER_BYTES: Final = 16
 
 
@@ -34,7 +35,15 @@ class IngesterKey:
         return f"{_INGESTER}|{self.number}"
 
 
-ActorKey = SchedulerKey | IngesterKey
+@dataclass(frozen=True, slots=True)
+class LimiterKey:
+    """The place of the limiter: one for a platform that has a limit."""
+
+    def __str__(self) -> str:
+        return f"{_LIMITER}|{_LIMITER}"
+
+
+ActorKey = SchedulerKey | IngesterKey | LimiterKey
 
 
 def actor_name(key: ActorKey, owner: bytes) -> str:
@@ -55,6 +64,8 @@ def parse_name(name: str) -> tuple[ActorKey, bytes] | None:
             return SchedulerKey(Core(node, int(shard))), owner
         if kind == _INGESTER:
             return IngesterKey(int(place)), owner
+        if kind == place == _LIMITER:
+            return LimiterKey(), owner
     except ValueError:
         return None
     return None

@@ -11,7 +11,14 @@ from typing import Any, Final, Protocol, assert_never
 
 import structlog
 
-from actors.names import ActorKey, IngesterKey, SchedulerKey, actor_name, parse_name
+from actors.names import (
+    ActorKey,
+    IngesterKey,
+    LimiterKey,
+    SchedulerKey,
+    actor_name,
+    parse_name,
+)
 from actors.reconcile import Backoff, Create, Incarnation, Kill, decide_reconcile
 from pipeline.limits import ACTOR_HEALTH_TIMEOUT_MS, DRAIN_TIMEOUT_MS
 from pipeline.ports import Clock, TopologySource
@@ -66,8 +73,10 @@ class ShardRegistry:
         ingesters_count: int,
         platform_id: bytes,
         open_ports: Callable[[], Awaitable[RegistryPorts]],
+        has_limiter: bool = False,
     ) -> None:
         self._ingesters_count = ingesters_count
+        self._has_limiter = has_limiter
         self._platform_id = platform_id
         self._open_ports = open_ports
         self._lifecycle = asyncio.Lock()
@@ -102,7 +111,7 @@ class ShardRegistry:
         }
 
     async def drain(self) -> None:
-        """Stop the loop, then every actor: the doors first, then the lanes.
+        """Stop the loop, then every actor: the doors first, then the lanes, then who serves them.
 
         Nothing begins again, whoever asks for the status meanwhile or afterwards.
         """
@@ -119,7 +128,7 @@ class ShardRegistry:
                 for name in await ports.world.list_names()
                 if (parsed := parse_name(name))
             ]
-            for kind in (IngesterKey, SchedulerKey):
+            for kind in (IngesterKey, SchedulerKey, LimiterKey):
                 await asyncio.gather(
                     *(self._end(ports, name) for name, key in names if isinstance(key, kind))
                 )
@@ -153,6 +162,7 @@ class ShardRegistry:
                     if not generation.owns_nothing(core)
                 ),
                 *(IngesterKey(number) for number in range(self._ingesters_count)),
+                *([LimiterKey()] if self._has_limiter else []),
             ]
         )
         await self._observe(ports)

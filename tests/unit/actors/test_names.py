@@ -2,7 +2,14 @@
 
 import pytest
 
-from actors.names import ActorKey, IngesterKey, SchedulerKey, actor_name, parse_name
+from actors.names import (
+    ActorKey,
+    IngesterKey,
+    LimiterKey,
+    SchedulerKey,
+    actor_name,
+    parse_name,
+)
 from cluster.topology.generation import Core
 
 OWNER = bytes(range(16))
@@ -14,6 +21,7 @@ OWNER = bytes(range(16))
         (SchedulerKey(Core("n1", 0)), "scheduler|n1:0|000102030405060708090a0b0c0d0e0f"),
         (SchedulerKey(Core("10.0.0.1:9042", 13)), f"scheduler|10.0.0.1:9042:13|{OWNER.hex()}"),
         (IngesterKey(7), f"ingester|7|{OWNER.hex()}"),
+        (LimiterKey(), f"limiter|limiter|{OWNER.hex()}"),
     ],
 )
 def test_a_name_leads_back_to_its_place_and_owner(key: ActorKey, name: str) -> None:

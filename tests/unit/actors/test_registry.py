@@ -7,7 +7,14 @@ from typing import Any
 
 import pytest
 
-from actors.names import ActorKey, IngesterKey, SchedulerKey, actor_name, parse_name
+from actors.names import (
+    ActorKey,
+    IngesterKey,
+    LimiterKey,
+    SchedulerKey,
+    actor_name,
+    parse_name,
+)
 from actors.registry import RegistryPorts, ShardRegistry
 from cluster.topology.generation import Core, Generation
 from pipeline.errors import StoreUnavailable
@@ -117,8 +124,13 @@ class World:
     async def close(self) -> None:
         self.closed_count += 1
 
-    def registry(self) -> ShardRegistry:
-        return ShardRegistry(ingesters_count=2, platform_id=PLATFORM, open_ports=self.open_ports)
+    def registry(self, *, has_limiter: bool = False) -> ShardRegistry:
+        return ShardRegistry(
+            ingesters_count=2,
+            platform_id=PLATFORM,
+            open_ports=self.open_ports,
+            has_limiter=has_limiter,
+        )
 
     def add(self, key: ActorKey, number: int) -> Actor:
         name = actor_name(key, PLATFORM + number.to_bytes(10))
@@ -410,3 +422,20 @@ async def test_an_end_before_the_start_kills_nobody() -> None:
     world.add(A_SCHEDULER, 1)
     await world.registry().drain()
     assert world.killed == []
+
+
+@in_virtual_time
+async def test_a_platform_with_a_limit_has_one_limiter_that_stops_last() -> None:
+    world = World()
+    registry = world.registry(has_limiter=True)
+    await registry.start()
+    await pass_time(2 * ROUND_MS)
+    assert set(world.places()) == PLACES | {LimiterKey()}
+    (limiter,) = world.serving(LimiterKey())
+    await world.kill(limiter)
+    await pass_time(10 * ROUND_MS)
+    (successor,) = world.serving(LimiterKey())
+    assert successor != limiter
+    await registry.drain()
+    assert world.drained[-1] == successor
+    assert not world.living
