@@ -44,6 +44,13 @@ class Ownership(NamedTuple):
     owner: bytes
 
 
+class Segment(NamedTuple):
+    """A journal segment that was opened; the numbers of a lane's segments grow by one."""
+
+    number: int
+    ownership: Ownership
+
+
 class Beat(NamedTuple):
     """A heartbeat row: `value` differs at each beat and is compared with nothing else."""
 
@@ -124,7 +131,32 @@ class LaneStore(LaterLane, Protocol):
     ) -> bool:
         """Set epoch to expected_epoch + 1 and owner, if epoch is expected; return whether it was.
 
-        Steals and fences at once: no append under an older epoch applies afterwards.
+        Steals and fences at once: no append under an older epoch applies afterwards.  A segment
+        that is closed is taken by nobody.
+        """
+        ...
+
+    async def close_segment(self, lane: LaneId, segment: int, *, epoch: int) -> bool:
+        """Set epoch to its negative if it is this one; return whether it was.
+
+        No append to the segment applies afterwards, under any epoch, and it stays closed for good.
+        A repeat returns False; the cells say whether it is closed.
+        """
+        ...
+
+    async def write_segment_hint(self, lane: LaneId, segment: int) -> None:
+        """Note that the segment is about to be opened; of two numbers the higher stays."""
+        ...
+
+    async def read_segment_hint(self, lane: LaneId) -> int:
+        """Return the highest number that was noted, 0 if none was.  The segment may not be open."""
+        ...
+
+    async def newest_segment(self, lane: LaneId) -> Segment | None:
+        """Return the newest segment that was opened, None where none was.
+
+        Found from the hint - 1 on, by following closed segments.  If it is closed, whoever takes
+        the lane over opens the next one.
         """
         ...
 
@@ -133,10 +165,10 @@ class LaneStore(LaterLane, Protocol):
     ) -> bool:
         """Write the entry if the segment's epoch is this one; return whether it was.
 
-        A repeat with the same bytes returns the same and changes nothing, unless the epoch is over
-        since: then False, and the entry stays for the successor to judge.  Other bytes under a seq
-        that is taken are refused (False) and never replace it.  A segment that is missing refuses:
-        only a presence fences, never an absence.
+        `seq` grows over all segments of a lane.  A repeat with the same bytes returns the same and
+        changes nothing, unless the epoch is over since: then False, and the entry stays for the
+        successor to judge.  Other bytes under a seq that is taken are refused (False) and never
+        replace it.  A segment that is missing refuses: only a presence fences, never an absence.
         """
         ...
 
@@ -255,6 +287,10 @@ class QueryStore(LaterQueries, Protocol):
 
     async def read_owners(self, core: Core) -> list[Beat]:
         """Return the heartbeat rows of the processes that serve the core."""
+        ...
+
+    async def newest_segment(self, lane: LaneId) -> Segment | None:
+        """Return the newest segment that was opened, None where none was."""
         ...
 
     async def read_journal(

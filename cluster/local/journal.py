@@ -1,31 +1,46 @@
 """Rows of `journal`: who owns a lane, and what its owners appended.
 
 Every write here looks at the segment's epoch in the transaction that makes it, so that after a
-take-over no append of an older epoch is ever made.
+take-over no append of an older epoch is ever made.  A closed segment's epoch is negative and equals
+nobody's; its cells stay for good, as whoever finds none may open the segment.
 """
 
 import sqlite3
 from typing import Final
 
 from cluster.local.writer import Transaction
-from pipeline.ports import JournalEntry, Ownership
+from pipeline.ports import JournalEntry, Ownership, Segment
 
 _OWNERSHIP: Final = "SELECT epoch, owner FROM segments WHERE lane = ? AND segment = ?"
 _OPEN: Final = """
 INSERT OR IGNORE INTO segments (lane, segment, epoch, owner) VALUES (?, ?, ?, ?)
 """
 _TAKE_OVER: Final = """
-UPDATE segments SET epoch = epoch + 1, owner = ? WHERE lane = ? AND segment = ? AND epoch = ?
+UPDATE segments SET epoch = epoch + 1, owner = ?
+WHERE lane = ? AND segment = ? AND epoch = ? AND epoch > 0
 """
+_CLOSE: Final = """
+UPDATE segments SET epoch = -epoch WHERE lane = ? AND segment = ? AND epoch = ? AND epoch > 0
+"""
+_NEWEST: Final = """
+SELECT segment, epoch, owner FROM segments WHERE lane = ? ORDER BY segment DESC LIMIT 1
+"""
+_HINT: Final = """
+INSERT INTO segment_hints (lane, segment) VALUES (?, ?)
+ON CONFLICT (lane) DO UPDATE SET segment = max(segment, excluded.segment)
+"""
+_HINTED: Final = "SELECT coalesce(max(segment), 0) FROM segment_hints WHERE lane = ?"
 _APPEND: Final = """
 INSERT OR IGNORE INTO journal (lane, segment, seq, at, body)
 SELECT ?1, ?2, ?3, ?4, ?5
-WHERE EXISTS (SELECT 1 FROM segments WHERE lane = ?1 AND segment = ?2 AND epoch = ?6)
+WHERE EXISTS (
+    SELECT 1 FROM segments WHERE lane = ?1 AND segment = ?2 AND epoch = ?6 AND epoch > 0
+)
 """
 _IS_APPENDED: Final = """
 SELECT EXISTS (
     SELECT 1 FROM journal JOIN segments USING (lane, segment)
-    WHERE lane = ? AND segment = ? AND seq = ? AND body = ? AND epoch = ?
+    WHERE lane = ? AND segment = ? AND seq = ? AND body = ? AND epoch = ? AND epoch > 0
 )
 """
 _ENTRIES: Final = """
@@ -56,6 +71,29 @@ def take_over(
     """Raise the epoch and name the owner if it is the expected one; return whether it was."""
     cursor = transaction.connection.execute(_TAKE_OVER, (owner, lane, segment, expected_epoch))
     return cursor.rowcount == 1
+
+
+def close_segment(transaction: Transaction, *, lane: str, segment: int, epoch: int) -> bool:
+    """Close the segment if its epoch is this one; return whether it was."""
+    cursor = transaction.connection.execute(_CLOSE, (lane, segment, epoch))
+    return cursor.rowcount == 1
+
+
+def newest_segment(connection: sqlite3.Connection, *, lane: str) -> Segment | None:
+    """Return the newest segment that was opened, None where none was."""
+    row = connection.execute(_NEWEST, (lane,)).fetchone()
+    return None if row is None else Segment(row[0], Ownership(*row[1:]))
+
+
+def write_hint(transaction: Transaction, *, lane: str, segment: int) -> None:
+    """Note a segment; of two numbers the higher stays."""
+    transaction.connection.execute(_HINT, (lane, segment))
+
+
+def read_hint(connection: sqlite3.Connection, *, lane: str) -> int:
+    """Return the highest number that was noted, 0 if none was."""
+    hint: int = connection.execute(_HINTED, (lane,)).fetchone()[0]
+    return hint
 
 
 def append(

@@ -27,6 +27,7 @@ from pipeline.ports import (
     MessageSummary,
     MessageTrace,
     Ownership,
+    Segment,
 )
 
 ResultT = TypeVar("ResultT")
@@ -65,6 +66,11 @@ class LocalQueries(LaterQuestions):
     async def read_ownership(self, lane: LaneId, segment: int) -> Ownership | None:
         """Return the segment's static cells, None where it was never opened."""
         read = partial(journal.read_ownership, lane=str(lane), segment=segment)
+        return await self._read(core_of(lane), read, None)
+
+    async def newest_segment(self, lane: LaneId) -> Segment | None:
+        """Return the newest segment that was opened, None where none was."""
+        read = partial(journal.newest_segment, lane=str(lane))
         return await self._read(core_of(lane), read, None)
 
     async def read_owners(self, core: Core) -> list[Beat]:

@@ -93,6 +93,8 @@ CREATE TABLE timers (
 -- Blocks of bodies that a timer needs, and until when.
 CREATE TABLE kept_bodies (block INTEGER PRIMARY KEY, until INTEGER NOT NULL);
 
+CREATE TABLE segment_hints (lane TEXT PRIMARY KEY, segment INTEGER NOT NULL) WITHOUT ROWID;
+
 CREATE TABLE commands (
     lane TEXT NOT NULL, at INTEGER NOT NULL, id BLOB NOT NULL, kind TEXT NOT NULL,
     message_id BLOB NOT NULL, pk BLOB NOT NULL, group_key TEXT NOT NULL, asked_by TEXT NOT NULL,

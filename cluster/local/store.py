@@ -36,6 +36,7 @@ from pipeline.ports import (
     IdempotencyRow,
     JournalEntry,
     Ownership,
+    Segment,
 )
 
 
@@ -178,6 +179,26 @@ class LocalStore(LaterVerbs):
                 owner=owner,
             )
         )
+
+    async def close_segment(self, lane: LaneId, segment: int, *, epoch: int) -> bool:
+        """Close the segment for good if its epoch is this one; return whether it was."""
+        return await self._of(lane).writer.write(
+            partial(journal.close_segment, lane=str(lane), segment=segment, epoch=epoch)
+        )
+
+    async def write_segment_hint(self, lane: LaneId, segment: int) -> None:
+        """Note that the segment is about to be opened; of two numbers the higher stays."""
+        await self._of(lane).writer.write(
+            partial(journal.write_hint, lane=str(lane), segment=segment)
+        )
+
+    async def read_segment_hint(self, lane: LaneId) -> int:
+        """Return the highest number that was noted, 0 if none was."""
+        return await self._of(lane).reader.read(partial(journal.read_hint, lane=str(lane)))
+
+    async def newest_segment(self, lane: LaneId) -> Segment | None:
+        """Return the newest segment that was opened, None where none was."""
+        return await self._of(lane).reader.read(partial(journal.newest_segment, lane=str(lane)))
 
     async def append(
         self, lane: LaneId, segment: int, *, epoch: int, seq: int, body: bytes

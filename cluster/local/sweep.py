@@ -64,8 +64,9 @@ _DROP_TIMERS: Final = """
 DELETE FROM timers WHERE lane = ? AND (due_at, id, attempt) <= (?, ?, ?)
 """
 
-_SEGMENTS: Final = "SELECT segment FROM segments WHERE lane = ? ORDER BY segment"
-_OLDEST_ENTRY: Final = "SELECT at FROM journal WHERE lane = ? AND segment = ? ORDER BY seq LIMIT 1"
+_OLDEST_ENTRY: Final = """
+SELECT segment, at FROM journal WHERE lane = ? ORDER BY segment, seq LIMIT 1
+"""
 _NEWEST_ENTRIES: Final = """
 SELECT seq, body FROM journal WHERE lane = ? ORDER BY segment DESC, seq DESC LIMIT ?
 """
@@ -210,17 +211,18 @@ class Sweep:
         def find(connection: sqlite3.Connection) -> list[tuple[str, int, int]]:
             bounds = []
             for (lane,) in connection.execute(_LANES).fetchall():
-                for (segment,) in connection.execute(_SEGMENTS, (lane,)).fetchall():
-                    oldest = connection.execute(_OLDEST_ENTRY, (lane, segment)).fetchone()
-                    if oldest is None or oldest[0] >= cutoff:
-                        continue
-                    retired = self._newest_retired_through(connection, lane)
-                    entries = connection.execute(
-                        _OLD_ENTRIES, (lane, segment, retired, SWEEP_ROWS_MAX)
-                    ).fetchall()
-                    old = list(takewhile(lambda entry: entry[1] < cutoff, entries))
-                    if old:
-                        bounds.append((lane, segment, old[-1][0]))
+                # Segments become empty one after the other; what is left of them says that they
+                # are closed.
+                oldest = connection.execute(_OLDEST_ENTRY, (lane,)).fetchone()
+                if oldest is None or oldest[1] >= cutoff:
+                    continue
+                segment, retired = oldest[0], self._newest_retired_through(connection, lane)
+                entries = connection.execute(
+                    _OLD_ENTRIES, (lane, segment, retired, SWEEP_ROWS_MAX)
+                ).fetchall()
+                old = list(takewhile(lambda entry: entry[1] < cutoff, entries))
+                if old:
+                    bounds.append((lane, segment, old[-1][0]))
             return bounds
 
         await self._drop(_DROP_ENTRIES, await self._file.reader.read(find))

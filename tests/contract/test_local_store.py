@@ -9,6 +9,7 @@ from tests.contract.commands import CommandsContract
 from tests.contract.ingest_store import IngestStoreContract
 from tests.contract.lane_store import LaneStoreContract
 from tests.contract.query_store import QueryStoreContract
+from tests.contract.segments import SegmentsContract
 from tests.contract.store_under_test import Rows, buffer_entry, read_all
 from tests.contract.timers import TimersContract
 from tests.support.local_data import LocalData
@@ -48,4 +49,8 @@ class TestLocalTimers(TimersContract):
 
 
 class TestLocalCommands(CommandsContract):
+    pass
+
+
+class TestLocalSegments(SegmentsContract):
     pass

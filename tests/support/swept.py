@@ -40,7 +40,7 @@ class Swept:
         await self.store.project(self.core, [(i, PartitionKey(i), TAKE, now, "file") for i in ids])
         await self.store.put_idempotency([IdempotencyRow(i, i, now) for i in ids])
 
-    async def append(self, seq: int, *, retired_through: int | None) -> None:
+    async def append(self, seq: int, *, retired_through: int | None, segment: int = 0) -> None:
         now = self.clock.now()
         checkpoint = (
             None
@@ -59,7 +59,9 @@ class Swept:
             details={},
             checkpoint=checkpoint,
         )
-        assert await self.store.append(self.lane, 0, epoch=1, seq=seq, body=encode_entry(entry))
+        assert await self.store.append(
+            self.lane, segment, epoch=1, seq=seq, body=encode_entry(entry)
+        )
 
     async def seqs(self) -> list[int]:
         entries = await self.store.read_journal(self.lane, 0, before_seq=None, limit=1_000)
