@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from random import Random
 from typing import Any, Final, assert_never
 
 import structlog
@@ -19,6 +20,7 @@ from pipeline.ingest.accept import core_of
 from pipeline.ingest.doorbell import LaneRows
 from pipeline.instant import Instant, earlier
 from pipeline.lane import actions as act
+from pipeline.lane.gate import Gate
 from pipeline.lane.lane import Lane
 from pipeline.lane.recovery import JournalReadBack, Recovered
 from pipeline.lane.takeover import Mine, Open, OwnerWatch, Steal, Wait, decide_takeover
@@ -28,9 +30,11 @@ from pipeline.limits import JOURNAL_PAGE_ENTRIES_MAX, Windows
 from pipeline.message import Body, MessageId, PartitionKey
 from pipeline.outcome import HandOver, Outcomes, Report
 from pipeline.ports import Clock, Connector, LaneStore
+from pipeline.route.retry_policy import RetryPolicy
 
 log = structlog.get_logger(__name__)
 
+_RETRIES: Final = RetryPolicy()
 _SEGMENT: Final = 0
 _REPEAT_S: Final = 0.05
 _LOOK_AGAIN_S: Final = 0.2
@@ -42,7 +46,8 @@ class LaneRunnerPorts:
     """What the runner of a lane holds of the world."""
 
     store: LaneStore
-    connector: Connector
+    connectors: Mapping[str, Connector]  # by name
+    gate: Gate
     clock: Clock
     watch: OwnerWatch
     generation: Generation
@@ -110,7 +115,9 @@ class LaneRunner:
         lane = Lane(
             recovered,
             windows=self._windows,
-            connector=self._ports.connector.name,
+            gate=self._ports.gate,
+            retry_policy=_RETRIES,
+            chance=Random(),
             now=self._ports.clock.now(),
         )
         log.info(
@@ -231,14 +238,44 @@ class LaneRunner:
             case act.Append():
                 await self._append(lane, action)
             case act.HandOverWindow():
-                await self._hand_over(
-                    action,
-                    lambda positions, outcomes: lane.on_outcomes(
-                        action.seq, outcomes, positions=positions, now=now()
-                    ),
-                )
+                at = action.positions
+
+                def take(positions: Sequence[int], outcomes: Outcomes) -> None:
+                    if at is not None:
+                        positions = [at[n] for n in positions]
+                    lane.on_outcomes(action.seq, outcomes, positions=positions, now=now())
+
+                await self._hand_over(action, take)
             case act.ReadRows():
                 await self._read_rows(lane, action)
+            case act.AskProvider():
+                # No connector can be asked yet, so none is of class Q; what cannot be asked says
+                # nothing.
+                lane.on_found(action.seq, dict.fromkeys(action.positions, False), now=now())
+            case act.ReadClaimedBodies(keys=keys):
+                await self._attempt(
+                    store.read_bodies(self._core, keys),
+                    lambda bodies: lane.on_claimed_bodies(bodies, now=now()),
+                    lambda: lane.on_claimed_bodies_failed(now=now()),
+                )
+            case act.ReadTimers():
+                await self._attempt(
+                    store.read_timers(
+                        self.lane_id,
+                        from_due=action.from_due,
+                        through_due=action.through_due,
+                        limit=action.limit,
+                        resume=action.resume,
+                    ),
+                    lane.on_timers,
+                    lambda: lane.on_timers_failed(now=now()),
+                )
+            case act.WriteLater():
+                await self._attempt(
+                    self._write_later(action),
+                    lambda _: lane.on_later_written(),
+                    lambda: lane.on_later_failed(now=now()),
+                )
             case act.ReadBodies(keys=keys):
                 await self._attempt(
                     store.read_bodies(self._core, keys),
@@ -324,7 +361,7 @@ class LaneRunner:
             return
         detail = "the connector did not say what became of it"
         try:
-            await self._ports.connector.submit(
+            await self._ports.connectors[window.connector].submit(
                 HandOver(
                     lane=self.lane_id,
                     message_ids=window.message_ids,
@@ -339,6 +376,12 @@ class LaneRunner:
             detail = str(error)
         # What a connector is silent about may have been handed over.
         report_rest(Event.LOSE_ANSWER, detail)
+
+    async def _write_later(self, later: act.WriteLater) -> None:
+        if later.rows:
+            await self._ports.store.write_buffer(self.lane_id, later.rows)
+        if later.timers:
+            await self._ports.store.write_timers(self.lane_id, later.timers)
 
     async def _read_rows(self, lane: Lane, read: act.ReadRows) -> None:
         store = self._ports.store
@@ -369,6 +412,7 @@ def runner_report(runner: LaneRunner) -> Mapping[str, int | str | bool]:
     if lane is not None:
         report |= {
             "open": lane.open_count,
+            "in_doubt": lane.in_doubt_count,
             "waiting": lane.backlog_count,
             "is_lagging": lane.is_lagging,
             "rows_read": lane.rows_read_count,

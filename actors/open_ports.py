@@ -4,7 +4,7 @@ Nothing that is open is ever pickled.
 """
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from actors.config import PlatformConfig
@@ -16,8 +16,14 @@ from actors.scheduler import SchedulerPorts
 from cluster.egress.file_outbox import FileOutbox
 from cluster.local.store import LocalStore
 from cluster.runtime.clock import SystemClock
+from cluster.runtime.settings import Settings
 from cluster.topology.generation import Core
 from pipeline.ingest.recipient import CHANNELS
+from pipeline.instant import DurationMs
+from pipeline.lane.gate import ConnectorTerms, Gate
+from pipeline.limits import KEY_LIFE_MS
+from pipeline.ports import Connector
+from pipeline.route.connector_choice import ConnectorRoute
 
 OUTBOX = "outbox"
 
@@ -72,14 +78,31 @@ async def open_scheduler_ports(platform: PlatformConfig, core: Core) -> Schedule
     return SchedulerPorts(
         store=store,
         generations=await store.read_generations(),
-        connectors={
-            channel: by_name[name]
-            for channel in CHANNELS
-            if (name := settings.connector_of(channel)) is not None
-        },
+        connectors=by_name,
+        gates=_gates(platform.settings, by_name),
         clock=clock,
         close=close,
     )
+
+
+def _gates(settings: Settings, connectors: Mapping[str, Connector]) -> dict[str, Gate]:
+    terms = [
+        ConnectorTerms(
+            route=ConnectorRoute(
+                name=name,
+                channels=frozenset(settings.connectors[name].channels),
+            ),
+            provider_class=connector.provider_class,
+            has_receipts=connector.has_receipts,
+            key_life_ms=DurationMs(getattr(settings.connectors[name], "key_life_ms", KEY_LIFE_MS)),
+        )
+        for name, connector in connectors.items()
+    ]
+    return {
+        channel: Gate(channel, terms)
+        for channel in CHANNELS
+        if settings.connector_of(channel) is not None
+    }
 
 
 async def open_registry_ports(platform: PlatformConfig, world: ActorWorld) -> RegistryPorts:

@@ -15,6 +15,7 @@ from cluster.topology.generation import Core, Generation
 from pipeline.errors import StoreUnavailable, WriteUnknown
 from pipeline.ingest.accept import core_of
 from pipeline.ingest.doorbell import decode_doorbell
+from pipeline.lane.gate import Gate
 from pipeline.lane.takeover import GONE, OwnerWatch
 from pipeline.lane_id import LaneId
 from pipeline.limits import Windows
@@ -44,7 +45,8 @@ class SchedulerPorts:
 
     store: LaneStore
     generations: Sequence[Generation]
-    connectors: Mapping[str, Connector]  # by channel
+    connectors: Mapping[str, Connector]  # by name
+    gates: Mapping[str, Gate]  # by channel
     clock: Clock
     close: Callable[[], Awaitable[None]]
 
@@ -168,8 +170,8 @@ class Scheduler:
 
     def _run_lane(self, ports: SchedulerPorts, lane_id: LaneId) -> LaneRunner | None:
         assert core_of(lane_id) == self._config.core, lane_id
-        connector = ports.connectors.get(lane_id.channel)
-        if connector is None:
+        gate = ports.gates.get(lane_id.channel)
+        if gate is None:
             # Its messages wait; they were accepted when a connector served the channel.
             log.error("channel_without_connector", lane=str(lane_id))
             return None
@@ -181,7 +183,8 @@ class Scheduler:
             platform=self._config.platform_id,
             ports=LaneRunnerPorts(
                 store=ports.store,
-                connector=connector,
+                connectors=ports.connectors,
+                gate=gate,
                 clock=ports.clock,
                 watch=self._watch,
                 generation=generation,

@@ -44,6 +44,8 @@ DOORBELL_BYTES_MAX: Final = 4 * 1024 * 1024
 DOORBELL_QUIET_MS: Final = 500
 OWNER_LOOK_INTERVAL_MS_MIN: Final = 200
 READ_PAGE_ROWS_MAX: Final = 2_048
+# Of one lane, in memory until they are due; about 300 bytes each.
+LATER_ROWS_MAX: Final = 65_536
 JOURNAL_PAGE_ENTRIES_MAX: Final = 256
 QUERY_PAGE_ROWS_MAX: Final = 1_000
 UNNAMED_PAGE_ROWS_MAX: Final = 10_000
@@ -95,6 +97,8 @@ RETRY_ATTEMPTS_MAX: Final = 32
 # What a provider may ask for at most: a typing error in a header must not park a message for years.
 RETRY_AFTER_MS_MAX: Final = 24 * 3600 * 1_000
 # A request may still travel this long after its send deadline, and two clocks differ.
+# How long a provider of class K knows our key, unless its connector says otherwise.
+KEY_LIFE_MS: Final = 24 * 3600 * 1000
 KEY_LIFE_MARGIN_MS: Final = 60_000
 
 assert RETRY_BACKOFF_BASE_MS <= RETRY_BACKOFF_CAP_MS <= RETRY_AFTER_MS_MAX
@@ -180,6 +184,7 @@ WAL_CHECKPOINT_BYTES_MIN: Final = 4 * 1024 * 1024
 WAL_BYTES_MAX: Final = 64 * 1024 * 1024
 SWEEP_ROWS_MAX: Final = 2_000
 SWEEP_BLOCKS_MAX: Final = 16
+SWEEP_ROUND_MS_MAX: Final = 3_000
 OWNER_TTL_MS: Final = 3_600_000
 
 # Else a caller would give up before it could be told that the file was busy.

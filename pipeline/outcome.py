@@ -56,6 +56,16 @@ class Outcomes:
     references: Mapping[int, str] = field(default_factory=dict)
     retry_after_ms: Mapping[int, DurationMs] = field(default_factory=dict)
 
+    def part(self, chosen: Sequence[int], events: bytes) -> "Outcomes":
+        """Return the outcomes at these positions, with these events."""
+        details, references, waits = self.details, self.references, self.retry_after_ms
+        return Outcomes(
+            events=events,
+            details={m: details[n] for m, n in enumerate(chosen) if n in details},
+            references={m: references[n] for m, n in enumerate(chosen) if n in references},
+            retry_after_ms={m: waits[n] for m, n in enumerate(chosen) if n in waits},
+        )
+
     @classmethod
     def all_alike(cls, event: Event, count: int, detail: str = "") -> "Outcomes":
         """Return the same event for `count` messages."""

@@ -114,6 +114,10 @@ class IngestStore(LaterIngest, Protocol):
 class LaneStore(LaterLane, Protocol):
     """What the scheduler of a core reads and writes (docs/protocol.md, 5.2 and 5.3)."""
 
+    async def write_buffer(self, lane: LaneId, rows: Sequence[BufferEntry]) -> None:
+        """Append rows of next attempts; see `IngestStore`."""
+        ...
+
     async def read_lanes(self, core: Core, generation: int) -> list[LaneId]:
         """Return every lane of the core that was announced."""
         ...

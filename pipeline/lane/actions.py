@@ -4,7 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.instant import Instant
-from pipeline.message import Body, MessageId, PartitionKey, TimelineRow
+from pipeline.message import (
+    Body,
+    BufferEntry,
+    MessageId,
+    PartitionKey,
+    TimelineRow,
+    TimerRow,
+)
 from pipeline.ports import BookCell
 
 
@@ -15,6 +22,27 @@ class ReadRows:
     from_at: Instant
     limit: int
     resume: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadTimers:
+    """Read timers with from_due <= due_at < through_due.  Answer: `on_timers`."""
+
+    from_due: Instant
+    through_due: Instant
+    limit: int
+    resume: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteLater:
+    """Write rows and timers of next attempts; all or nothing of it counts.
+
+    Answer: `on_later_written`.
+    """
+
+    rows: Sequence[BufferEntry]
+    timers: Sequence[TimerRow]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,13 +72,35 @@ class Append:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandOverWindow:
-    """Hand a claimed window to its connector.  Answer: `on_outcomes`."""
+    """Hand claimed messages to their connector.  Answer: `on_outcomes`, in as many parts as come.
+
+    `positions`: in the window of `seq`; None: all of it, for the first time.
+    """
 
     seq: int
+    connector: str
+    positions: Sequence[int] | None = None
     message_ids: Sequence[MessageId]
     attempts: Sequence[int]
     bodies: Sequence[Body]
     send_before: Instant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskProvider:
+    """Ask whether the provider has the messages.  Answer: `on_found`."""
+
+    seq: int
+    connector: str
+    positions: Sequence[int]
+    message_ids: Sequence[MessageId]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadClaimedBodies:
+    """Read the bodies of what a predecessor claimed.  Answer: `on_claimed_bodies`."""
+
+    keys: Sequence[tuple[PartitionKey, MessageId]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,5 +125,16 @@ class WriteBooks:
 
 
 Action = (
-    ReadRows | ReadBodies | ReadFolds | Append | HandOverWindow | Project | ReadBooks | WriteBooks
+    ReadRows
+    | ReadTimers
+    | WriteLater
+    | ReadBodies
+    | ReadFolds
+    | Append
+    | HandOverWindow
+    | AskProvider
+    | ReadClaimedBodies
+    | Project
+    | ReadBooks
+    | WriteBooks
 )

@@ -12,6 +12,7 @@ and the cursor comes by.
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from heapq import heappop, heappush
 from itertools import islice
 
 from pipeline.instant import Instant, later
@@ -19,8 +20,8 @@ from pipeline.lane.actions import Action, ReadBodies, ReadFolds, ReadRows
 from pipeline.lane.recent import RecentSet
 from pipeline.lane.window import Candidate
 from pipeline.lifecycle import EVENT_MASK, RESOLVED_FROM, Step, attempt_awaited, attempt_of
-from pipeline.limits import READ_PAGE_ROWS_MAX, Windows
-from pipeline.message import Body, BufferRow, MessageId, PartitionKey
+from pipeline.limits import LATER_ROWS_MAX, READ_PAGE_ROWS_MAX, Windows
+from pipeline.message import Body, BufferRow, MessageId, PartitionKey, TimerRow
 from pipeline.ports import BufferPage
 
 
@@ -43,13 +44,15 @@ class Backlog:
         self._is_lagging = False
         self._held: deque[tuple[Instant, MessageId, int]] = deque()
 
-        self._pending: dict[MessageId, list[BufferRow]] = {}
+        self._pending: dict[MessageId, list[tuple[Candidate, int]]] = {}
         self._folds_asked = False
         self._folds_not_before = now
         self._bodyless: dict[MessageId, Candidate] = {}
         self._bodies_asked = False
         self._bodies_not_before = now
         self._queue: dict[MessageId, Candidate] = {}
+        self._later: dict[MessageId, Candidate] = {}
+        self._later_due: list[tuple[Instant, MessageId]] = []
 
         self.rows_read_count = 0
         self.bodies_missing_count = 0
@@ -58,13 +61,28 @@ class Backlog:
     # --- what its lane may ask ----------------------------------------------------------------
 
     def __len__(self) -> int:
-        """Return how many messages are in memory and not claimed."""
+        """Return how many messages are in memory, due and not claimed."""
         return len(self._queue) + len(self._bodyless) + len(self._pending)
 
     @property
     def has_candidates(self) -> bool:
         """Whether a message may be claimed now."""
         return bool(self._queue)
+
+    @property
+    def later_count(self) -> int:
+        """How many messages are in memory and not due yet."""
+        return len(self._later)
+
+    @property
+    def later_room(self) -> int:
+        """How many more messages fit in memory until they are due."""
+        return max(LATER_ROWS_MAX - len(self._later), 0)
+
+    @property
+    def timers_room(self) -> int:
+        """How many timers may be read now."""
+        return min(self._windows.claims_open_max - len(self._pending), self.later_room)
 
     @property
     def is_reading(self) -> bool:
@@ -82,6 +100,11 @@ class Backlog:
         return later(self._read_at, self._windows.idle_read_ms)
 
     @property
+    def next_due_at(self) -> Instant | None:
+        """When the first of the messages that wait for their time is due."""
+        return self._later_due[0][0] if self._later_due else None
+
+    @property
     def newest_row_at(self) -> Instant | None:
         """The `at` of the newest row that the cursor has read."""
         return self._newest_row_at
@@ -89,7 +112,7 @@ class Backlog:
     def resolved_before(self) -> Instant:
         """Return an instant before which every row is resolved."""
         held = self._held
-        while held and self._is_resolved(held[0][1], held[0][2]):
+        while held and self.is_resolved(held[0][1], held[0][2]):
             held.popleft()
         return min(self._cursor, held[0][0]) if held else self._cursor
 
@@ -104,7 +127,9 @@ class Backlog:
 
     def put_back(self, id_: MessageId, candidate: Candidate) -> None:
         """Take a message back whose claim certainly ended without a hand-over."""
-        if candidate.body is None:
+        if candidate.due_at:
+            self._wait_until_due(id_, candidate)
+        elif candidate.body is None:
             self._wait_for_body(id_, candidate)
         else:
             # A row may have asked for its body meanwhile.
@@ -132,18 +157,19 @@ class Backlog:
                 return
         floor = offset - self._prompt_us
         recent, queue, pending, bodyless = self._recent, self._queue, self._pending, self._bodyless
+        waiting = self._later
         rows = zip(message_ids, partition_keys, borns, groups, bodies, strict=True)
         for id_, pk, born, group, body in islice(rows, room):
             # Below the floor an id may be forgotten: only its row can tell, with the timeline.
-            if born < floor or id_ in recent or id_ in pending or id_ in queue:
+            if born < floor or id_ in recent or id_ in pending or id_ in queue or id_ in waiting:
                 continue
-            waiting = bodyless.get(id_)
-            candidate = waiting or Candidate(pk, born, group, None, body)
+            hinted = bodyless.get(id_)
+            candidate = hinted or Candidate(pk, born, group, None, body)
             if not body:
                 bodyless.setdefault(id_, candidate)
             else:
                 bodyless.pop(id_, None)
-                queue[id_] = candidate._replace(body=body) if waiting else candidate
+                queue[id_] = candidate._replace(body=body) if hinted else candidate
 
     def on_rows(self, page: BufferPage, *, through: Instant, offset: Instant) -> None:
         """See `Lane.on_rows`; `offset` is the journaled one."""
@@ -151,16 +177,12 @@ class Backlog:
         self.rows_read_count += len(page.rows)
         for at, id_, pk, born, attempt, due_at, group in self._unresolved(page.rows):
             self._held.append((at, id_, attempt))
-            step = self._recent.step(id_)
-            if step is not None:
-                if attempt_awaited(step) == attempt:
-                    self._wait_for_body(id_, Candidate(pk, born, group, step, None))
-            elif id_ in self._pending:
-                self._pending[id_].append((at, id_, pk, born, attempt, due_at, group))
-            elif attempt == 1 and at <= born + self._prompt_us and at >= offset:
-                self._wait_for_body(id_, Candidate(pk, born, group, None, None))
-            elif id_ not in self._queue and id_ not in self._bodyless:
-                self._pending[id_] = [(at, id_, pk, born, attempt, due_at, group)]
+            candidate = Candidate(pk, born, group, None, None, due_at)
+            is_prompt = attempt == 1 and at <= born + self._prompt_us and at >= offset
+            if is_prompt and id_ not in self._recent and id_ not in self._pending:
+                self._wait_for_body(id_, candidate)
+            else:
+                self._look_up(id_, candidate, attempt)
         if page.rows:
             # Rows come in order: all before the last one were read.
             self._newest_row_at = page.rows[-1][0]
@@ -169,6 +191,11 @@ class Backlog:
         if page.resume is None:
             self._cursor = max(self._cursor, through)
             self._is_lagging = False
+
+    def on_timers(self, rows: Iterable[TimerRow]) -> None:
+        """Take timers: none is prompt, each counts only if the fold waits for its attempt."""
+        for due_at, id_, pk, born, attempt, group in rows:
+            self._look_up(id_, Candidate(pk, born, group, None, None, due_at), attempt)
 
     def on_read_failed(self) -> None:
         """See `Lane.on_read_failed`."""
@@ -201,9 +228,9 @@ class Backlog:
         self._folds_asked = False
         for id_ in asked:
             step = folds.get(id_)
-            for _, _, pk, born, attempt, _, group in self._pending.pop(id_, []):
+            for candidate, attempt in self._pending.pop(id_, []):
                 if attempt_awaited(step) == attempt:
-                    self._wait_for_body(id_, Candidate(pk, born, group, step, None))
+                    self._wait_for_body(id_, candidate._replace(fold=step))
 
     def on_folds_failed(self, *, now: Instant) -> None:
         """See `Lane.on_folds_failed`."""
@@ -221,10 +248,11 @@ class Backlog:
     def decide(self, now: Instant, *, open_count: int, is_draining: bool) -> list[Action]:
         """Return what is to be read now; `open_count` messages are claimed without outcome."""
         actions: list[Action] = []
+        self._take_what_is_due(now)
         if self._pending and not self._folds_asked and now >= self._folds_not_before:
             self._folds_asked = True
             actions.append(
-                ReadFolds(keys=[(rows[0][2], id_) for id_, rows in self._pending.items()])
+                ReadFolds(keys=[(rows[0][0].pk, id_) for id_, rows in self._pending.items()])
             )
         if self._bodyless and not self._bodies_asked and now >= self._bodies_not_before:
             room = 2 * self._windows.claims_open_max - len(self._queue)
@@ -240,11 +268,11 @@ class Backlog:
         if not (self._read_wanted or self._resume is not None or now >= self.next_read_at):
             return actions
         room = self._windows.read_ahead_rows_max - len(self) - open_count
-        if room < self._windows.claims_open_max:
+        if room < self._windows.claims_open_max or not self.later_room:
             self._is_lagging = True
             return actions
         if len(self._held) >= self._windows.read_ahead_rows_max:
-            self._held = deque(row for row in self._held if not self._is_resolved(row[1], row[2]))
+            self._held = deque(row for row in self._held if not self.is_resolved(row[1], row[2]))
         self._is_reading, self._read_wanted, self._read_at = True, False, now
         actions.append(
             ReadRows(from_at=self._cursor, limit=min(room, READ_PAGE_ROWS_MAX), resume=self._resume)
@@ -256,17 +284,59 @@ class Backlog:
         step_of = self._recent.step_or_none
         return [row for row in rows if (step_of(row[1]) or 0) & EVENT_MASK < RESOLVED_FROM]
 
-    def _is_resolved(self, id_: MessageId, attempt: int) -> bool:
-        """Return whether a row that the cursor has read holds the offset no longer."""
+    def is_resolved(self, id_: MessageId, attempt: int) -> bool:
+        """Return whether a row or timer that was read holds its offset or cursor no longer."""
         step = self._recent.step(id_)
         if step is None:
             # Named once and retired since, or dropped by its fold; else it still waits here.
-            return not (id_ in self._queue or id_ in self._bodyless or id_ in self._pending)
+            return not self._is_here(id_)
         if step & EVENT_MASK >= RESOLVED_FROM:
             return True
         awaited = attempt_awaited(step)
         return attempt_of(step) > attempt if awaited is None else awaited > attempt
 
+    def _is_here(self, id_: MessageId) -> bool:
+        return (
+            id_ in self._queue
+            or id_ in self._bodyless
+            or id_ in self._later
+            or id_ in self._pending
+        )
+
+    def _look_up(self, id_: MessageId, candidate: Candidate, attempt: int) -> None:
+        """Let the fold say whether a row counts: that in memory if there is one."""
+        step = self._recent.step(id_)
+        if step is not None:
+            if attempt_awaited(step) == attempt:
+                self._wait_for_body(id_, candidate._replace(fold=step))
+        elif id_ in self._pending:
+            self._pending[id_].append((candidate, attempt))
+        elif not self._is_here(id_):
+            self._pending[id_] = [(candidate, attempt)]
+
     def _wait_for_body(self, id_: MessageId, candidate: Candidate) -> None:
-        if id_ not in self._queue and id_ not in self._bodyless:
+        if id_ in self._queue or id_ in self._bodyless or id_ in self._later:
+            return
+        if candidate.due_at:
+            self._wait_until_due(id_, candidate)
+        else:
             self._bodyless[id_] = candidate
+
+    def _wait_until_due(self, id_: MessageId, candidate: Candidate) -> None:
+        self._later[id_] = candidate
+        heappush(self._later_due, (candidate.due_at, id_))
+
+    def _take_what_is_due(self, now: Instant) -> None:
+        """Let what is due be claimed, up to F more than the cursor reads ahead.
+
+        So neither keeps the other out: rows are read while they have room, and what waited for its
+        time comes in beside them.
+        """
+        room = self._windows.read_ahead_rows_max + self._windows.claims_open_max - len(self)
+        due = self._later_due
+        while due and due[0][0] <= now and room > 0:
+            _, id_ = heappop(due)
+            candidate = self._later.pop(id_, None)
+            if candidate is not None:
+                room -= 1
+                self.put_back(id_, candidate._replace(due_at=Instant(0)))

@@ -21,6 +21,7 @@ from pipeline.message import MessageId, PartitionKey, TimelineRow
 
 FORMAT_VERSION: Final = 1
 NOT_NAMED: Final = 0  # the event before the first: the message enters the books with this entry
+NO_TIMERS: Final = Instant(0)  # the cursor of a lane that never had one
 _ID_BYTES: Final = 16
 
 
@@ -33,11 +34,12 @@ class Checkpoint:
     """How far the owner came, as of the entry that carries it.
 
     `offset`: every row with at < offset is resolved.  `retired_through`: no entry with a seq up to
-    this one is needed any more.
+    this one is needed any more.  `timer_cursor`: every timer due before it is resolved.
     """
 
     offset: Instant
     retired_through: int
+    timer_cursor: Instant = NO_TIMERS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,7 @@ class _Body(msgspec.Struct, array_like=True, frozen=True):
     group_numbers: bytes  # uint16, index into groups; empty: all 0
     partition_keys: dict[int, bytes]
     details: dict[int, str]
-    checkpoint: tuple[int, int] | None
+    checkpoint: tuple[int, ...] | None  # offset, retired_through; where it has moved timer_cursor
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -115,11 +117,14 @@ def encode_entry(entry: Entry) -> bytes:
             group_numbers=numbers,
             partition_keys=dict(entry.partition_keys),
             details=dict(entry.details),
-            checkpoint=(
-                None if checkpoint is None else (checkpoint.offset, checkpoint.retired_through)
-            ),
+            checkpoint=None if checkpoint is None else _numbers(checkpoint),
         )
     )
+
+
+def _numbers(checkpoint: Checkpoint) -> tuple[int, ...]:
+    numbers = (checkpoint.offset, checkpoint.retired_through)
+    return (*numbers, checkpoint.timer_cursor) if checkpoint.timer_cursor else numbers
 
 
 def decode_entry(body: bytes) -> Entry:
@@ -162,7 +167,11 @@ def decode_entry(body: bytes) -> Entry:
         checkpoint=(
             None
             if raw.checkpoint is None
-            else Checkpoint(offset=Instant(raw.checkpoint[0]), retired_through=raw.checkpoint[1])
+            else Checkpoint(
+                offset=Instant(raw.checkpoint[0]),
+                retired_through=raw.checkpoint[1],
+                timer_cursor=Instant(raw.checkpoint[2]) if raw.checkpoint[2:] else NO_TIMERS,
+            )
         ),
     )
 

@@ -17,30 +17,32 @@ Work comes in windows, one for each append with claims, and is kept in columns: 
 messages a call, the cost of a message is a few dictionary operations.
 """
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from random import Random
 from typing import Final
 
-from pipeline.instant import Instant, earlier, later
-from pipeline.lane.actions import Action, Append, HandOverWindow
+from pipeline.instant import Instant, later
+from pipeline.lane.actions import Action, Append
 from pipeline.lane.backlog import Backlog
+from pipeline.lane.claims import Claims
 from pipeline.lane.entry import Checkpoint, Entry, EntryBuilder, encode_entry
+from pipeline.lane.gate import Gate
 from pipeline.lane.projection import Projection
 from pipeline.lane.recent import RecentSet
 from pipeline.lane.recovery import Recovered
-from pipeline.lane.window import Answer, Window, expired_positions, lines_bytes
-from pipeline.lifecycle import EVENT_MASK, Event, Step, next_claim
+from pipeline.lane.timers import Timers
+from pipeline.lane.window import Candidate
+from pipeline.later import TimerPage
+from pipeline.lifecycle import Step, next_claim
 from pipeline.limits import (
-    CLAIM_PAUSE_MS_MAX,
-    CLAIM_PAUSE_MS_MIN,
     ENTRIES_UNRETIRED_MAX,
     JOURNAL_LINES_BYTES_MAX,
-    OUTCOME_DETAILS_BYTES_MAX,
     Windows,
 )
-from pipeline.message import Body, MessageId, PartitionKey
+from pipeline.message import Body, MessageId, PartitionKey, TimerRow
 from pipeline.outcome import Outcomes
 from pipeline.ports import BookCell, BufferPage
+from pipeline.route.retry_policy import RetryPolicy
 
 _FIRST_CLAIM: Final = next_claim(None)
 
@@ -49,17 +51,21 @@ class Lane:
     """One lane, owned under one epoch.  Made from what `recovery` read back."""
 
     def __init__(
-        self, recovered: Recovered, *, windows: Windows, connector: str, now: Instant
+        self,
+        recovered: Recovered,
+        *,
+        windows: Windows,
+        gate: Gate,
+        retry_policy: RetryPolicy,
+        chance: Random,
+        now: Instant,
     ) -> None:
         self._windows = windows
-        self._connector = connector
 
         # The journal.
         self._next_seq = recovered.next_seq
         self._in_flight: Append | None = None
         self._in_flight_entry: Entry | None = None
-        self._in_flight_window: Window | None = None
-        self._in_flight_unsent: list[tuple[Window, list[int]]] = []
         self._offset = recovered.offset
         self._retired_through = recovered.retired_through
         self._checkpointed_at = now
@@ -68,40 +74,28 @@ class Lane:
         self._is_draining = False
 
         self._backlog = Backlog(self._recent, offset=recovered.offset, windows=windows, now=now)
-
-        # Claims.
-        self._windows_open: dict[int, Window] = {}
-        self._open_count = 0
-        self._outcomes: deque[Answer] = deque()
-        self._to_hand_over: list[HandOverWindow] = []
-        self._pause_ms = 0
-        self._claim_not_before = now
+        self._timers = Timers(cursor=recovered.timer_cursor, windows=windows, now=now)
+        self._timer_cursor = recovered.timer_cursor
+        self._claims = Claims(
+            self._recent,
+            self._backlog,
+            gate,
+            retry_policy=retry_policy,
+            chance=chance,
+            windows=windows,
+            now=now,
+        )
 
         self._projection = Projection(
             retired_through=recovered.retired_through, windows=windows, now=now
         )
         self._decided_at = now
-        self.handed_over_count = 0
 
-        self._take_up(recovered)
-
-    def _take_up(self, recovered: Recovered) -> None:
-        """Go on from the predecessor: project all that it journaled, answer for its open claims."""
+        # Go on from the predecessor: project all that it journaled, answer for its open claims.
         for seq, entry in recovered.entries:
             self._projection.on_journaled(seq, entry)
         for window in recovered.open_claims():
-            unretired = self._recent.entry(window.seq)
-            unretired.open_count += len(window.message_ids)
-            self._windows_open[window.seq] = window
-            self._open_count += len(window.message_ids)
-            # The predecessor may have handed them over: they are never handed over again.
-            self._answer(window, Outcomes.all_alike(Event.LOSE_ANSWER, len(window.message_ids)))
-
-    def _answer(
-        self, window: Window, outcomes: Outcomes, positions: Sequence[int] | None = None
-    ) -> None:
-        window.unjournaled_parts += 1
-        self._outcomes.append(Answer(window, outcomes, positions))
+            self._claims.take_up(window, now=now)
 
     # --- what a shell may ask -----------------------------------------------------------------
 
@@ -121,15 +115,24 @@ class Lane:
         return (
             self._is_draining
             and self._in_flight is None
-            and not self._windows_open
-            and not self._to_hand_over
+            and self._claims.is_settled
             and self._projection.is_settled
         )
 
     @property
     def open_count(self) -> int:
         """How many messages are claimed without a journaled outcome."""
-        return self._open_count
+        return self._claims.open_count
+
+    @property
+    def in_doubt_count(self) -> int:
+        """How many of them may be with their provider, which is being asked."""
+        return len(self._claims.doubts)
+
+    @property
+    def handed_over_count(self) -> int:
+        """How many messages were handed over."""
+        return self._claims.handed_over_count
 
     @property
     def backlog_count(self) -> int:
@@ -158,18 +161,26 @@ class Lane:
 
     def wake_at(self) -> Instant:
         """Return when `decide` should be called again though no event came."""
+        soon = later(self._decided_at, self._windows.checkpoint_ms)
         if self._has_business:
-            return later(self._decided_at, self._windows.checkpoint_ms)
-        return self._backlog.next_read_at
+            wake_at = soon
+        else:
+            wake_at = min(self._backlog.next_read_at, self._timers.next_read_at())
+        for due_at in (self._backlog.next_due_at, self._claims.doubts.next_due_at):
+            if due_at is not None:
+                wake_at = min(wake_at, due_at)
+        # What was to be done already and was not, has no room yet.
+        return wake_at if wake_at > self._decided_at else soon
 
     @property
     def _has_business(self) -> bool:
         return bool(
             self._backlog
-            or self._windows_open
+            or not self._claims.is_empty
             or self._backlog.is_reading
             or self._in_flight is not None
             or not self._projection.is_settled
+            or self._timers.is_behind
             or self._recent.has_entries
         )
 
@@ -207,6 +218,39 @@ class Lane:
         """Take the answer to `ReadRows`; `through` is the horizon of the read it belongs to."""
         self._backlog.on_rows(page, through=through, offset=self._offset)
 
+    def on_timers(self, page: TimerPage) -> None:
+        """Take the answer to `ReadTimers`."""
+        self._timers.on_timers(page)
+        self._backlog.on_timers(page.rows)
+
+    def on_timers_failed(self, *, now: Instant) -> None:
+        """Note that timers could not be read."""
+        self._timers.on_read_failed(now=now)
+
+    def on_later_written(self) -> None:
+        """Take the acknowledgement of `WriteLater`: what was deferred may be journaled."""
+        self._claims.on_later_written()
+
+    def on_later_failed(self, *, now: Instant) -> None:
+        """Note that the rows of next attempts may or may not be there; they are written again."""
+        self._claims.retries.on_write_failed(now=now)
+
+    def on_found(self, seq: int, found: Mapping[int, bool], *, now: Instant) -> None:
+        """Take the answer to `AskProvider`, by position of the window: it has them, or not.
+
+        None of those that it could not be asked about counts as a no.
+        """
+        if not self._is_fenced:
+            self._claims.on_found(seq, found, now=now)
+
+    def on_claimed_bodies(self, bodies: Mapping[MessageId, Body], *, now: Instant) -> None:
+        """Take the answer to `ReadClaimedBodies`."""
+        self._claims.doubts.on_bodies(bodies, now=now)
+
+    def on_claimed_bodies_failed(self, *, now: Instant) -> None:
+        """Note that these bodies could not be read."""
+        self._claims.doubts.on_bodies_failed(now=now)
+
     def on_read_failed(self) -> None:
         """Note that rows could not be read; the next idle read begins again at the cursor."""
         self._backlog.on_read_failed()
@@ -243,23 +287,19 @@ class Lane:
         self._projection.on_journaled(seq, entry)
         if entry.checkpoint is not None:
             self._offset = entry.checkpoint.offset
+            self._timer_cursor = entry.checkpoint.timer_cursor
             self._retired_through = entry.checkpoint.retired_through
             self._recent.retire(self._retired_through)
-        for window, positions in self._in_flight_unsent:
-            for n in positions:
-                self._backlog.put_back(
-                    window.message_ids[n], window.candidate(n, event=Event.NOT_SENT)
-                )
-        self._in_flight_unsent = []
-        claimed = self._in_flight_window
-        self._in_flight_window = None
-        if claimed is None:
-            return
-        if now > claimed.send_before:
-            # Nothing left this process, and from here on nothing will.
-            self._answer(claimed, Outcomes.all_alike(Event.NOT_SENT, len(claimed.message_ids)))
-        else:
-            self._to_hand_over.append(claimed.hand_over())
+        for id_, candidate, timer in self._claims.on_applied(now=now):
+            self._wait_again(id_, candidate, timer)
+
+    def _wait_again(self, id_: MessageId, candidate: Candidate, timer: TimerRow | None) -> None:
+        if timer is not None:
+            if not self._timers.may_have_passed(timer[0]):
+                return
+            # Its slice was read while it was being written.
+            self._timers.hold(timer)
+        self._backlog.put_back(id_, candidate)
 
     def on_fenced(self) -> None:
         """Take the definite no: a newer epoch owns the lane.  Nothing more is done."""
@@ -275,22 +315,8 @@ class Lane:
         positions: Sequence[int] | None = None,
     ) -> None:
         """Take what the connector says of the window of `seq`, or of these positions of it."""
-        if self._is_fenced:
-            return
-        window = self._windows_open[seq]
-        count = len(window.message_ids)
-        if positions is not None and len(positions) == count and window.open_positions is None:
-            assert list(positions) == list(range(count)), "a whole window is answered in its order"
-            positions = None
-        assert len(outcomes.events) == (count if positions is None else len(positions)), seq
-        self._answer(window, outcomes, positions)
-        unsent = outcomes.events.count(Event.NOT_SENT)
-        self.handed_over_count += len(outcomes.events) - unsent
-        if unsent:
-            self._pause_ms = min(max(2 * self._pause_ms, CLAIM_PAUSE_MS_MIN), CLAIM_PAUSE_MS_MAX)
-            self._claim_not_before = later(now, self._pause_ms)
-        else:
-            self._pause_ms = 0
+        if not self._is_fenced:
+            self._claims.on_outcomes(seq, outcomes, now=now, positions=positions)
 
     def on_projected(self) -> None:
         """Take the acknowledgement of `Project`."""
@@ -326,11 +352,13 @@ class Lane:
             self._on_clock_set_back(now)
         self._decided_at = now
         actions: list[Action] = []
-        actions.extend(self._to_hand_over)
-        self._to_hand_over = []
+        actions.extend(self._claims.decide(now, is_draining=self._is_draining))
+        open_count = self._claims.open_count
         actions.extend(
-            self._backlog.decide(now, open_count=self._open_count, is_draining=self._is_draining)
+            self._backlog.decide(now, open_count=open_count, is_draining=self._is_draining)
         )
+        if not self._is_draining:
+            actions.extend(self._timers.decide(now, room=self._backlog.timers_room))
         if self._in_flight is None:
             self._decide_append(now, actions)
         actions.extend(self._projection.decide(now, is_draining=self._is_draining))
@@ -339,153 +367,37 @@ class Lane:
     def _on_clock_set_back(self, now: Instant) -> None:
         """Wait for nothing that lies as far ahead as the clock was set back."""
         self._checkpointed_at = min(self._checkpointed_at, now)
-        self._claim_not_before = min(self._claim_not_before, now)
         self._backlog.on_clock_set_back(now)
+        self._timers.on_clock_set_back(now)
+        self._claims.on_clock_set_back(now)
         self._projection.on_clock_set_back(now)
 
     def _decide_append(self, now: Instant, actions: list[Action]) -> None:
         builder = EntryBuilder()
-        room_bytes = JOURNAL_LINES_BYTES_MAX - self._add_outcomes(builder)
-        room_bytes -= self._carry_old_claims(builder, now, room_bytes=room_bytes)
-        window = self._claim(builder, now, room_bytes=room_bytes)
+        claims, connector = self._claims, self._claims.turn(now)
+        if connector:
+            room_bytes = JOURNAL_LINES_BYTES_MAX - claims.add_outcomes(builder, connector)
+            room_bytes -= claims.carry_old(builder, connector, now, room_bytes=room_bytes)
+            if not self._is_draining and self._recent.entries_count < ENTRIES_UNRETIRED_MAX:
+                claims.claim(builder, connector, now, room_bytes=room_bytes)
         has_lines = len(builder) > 0
         seq = self._next_seq
         if has_lines:
             # Before the checkpoint: it counts the lines of its own body.
-            unretired = self._recent.name(
-                seq, builder.message_ids, steps=builder.steps, borns=builder.borns
-            )
+            self._recent.name(seq, builder.message_ids, steps=builder.steps, borns=builder.borns)
         checkpoint = self._checkpoint(now, has_lines=has_lines)
         if not has_lines:
             if checkpoint is None:
                 return
-            unretired = self._recent.name(seq, [], steps=[], borns=[])
+            self._recent.name(seq, [], steps=[], borns=[])
         self._next_seq += 1
-        entry = builder.build(at=now, connector=self._connector, checkpoint=checkpoint)
-        if window is not None:
-            window.seq = seq
-            unretired.open_count += len(window.message_ids)
-            self._windows_open[seq] = window
-            self._open_count += len(window.message_ids)
-        for carried in self._windows_open.values():
-            if carried.is_carried_in_next:
-                carried.is_carried_in_next = False
-                carried.named_seq = seq
-                unretired.open_count += carried.open_count
+        entry = builder.build(at=now, connector=connector, checkpoint=checkpoint)
+        self._claims.on_appended(seq)
         self._in_flight = Append(seq=seq, body=encode_entry(entry))
-        self._in_flight_entry, self._in_flight_window = entry, window
+        self._in_flight_entry = entry
         if checkpoint is not None:
             self._checkpointed_at = now
         actions.append(self._in_flight)
-
-    def _add_outcomes(self, builder: EntryBuilder) -> int:
-        """Add the lines of the windows that are answered, as many as one body may hold.
-
-        Returns about how many bytes they take.
-        """
-        size = 0
-        while self._outcomes:
-            window, outcomes, positions = self._outcomes[0]
-            groups = window.groups
-            if positions is not None:
-                groups = [groups[n] for n in positions]
-            added = lines_bytes(groups, outcomes.details)
-            if len(builder) and size + added > JOURNAL_LINES_BYTES_MAX:
-                break
-            size += added
-            self._outcomes.popleft()
-            window.unjournaled_parts -= 1
-            window.add_outcome_lines(builder, outcomes, positions)
-            self._recent.entry(window.named_seq).open_count -= len(groups)
-            self._open_count -= len(groups)
-            if positions is not None:
-                window.end(positions)
-            if positions is None or not window.open_positions:
-                del self._windows_open[window.seq]
-            if Event.NOT_SENT in outcomes.events:
-                at = range(len(groups)) if positions is None else positions
-                unsent = [
-                    n for n, e in zip(at, outcomes.events, strict=True) if e == Event.NOT_SENT
-                ]
-                self._in_flight_unsent.append((window, unsent))
-        return size
-
-    def _carry_old_claims(self, builder: EntryBuilder, now: Instant, *, room_bytes: int) -> int:
-        """Name again the open claims that are older than H, so that old entries can retire.
-
-        Returns about how many bytes they take; those that do not fit are named by the next append.
-        """
-        limit = earlier(now, self._windows.near_horizon_ms)
-        size = 0
-        for window in self._windows_open.values():
-            # One with answers on their way is named by them, and by a later entry if need be.
-            if window.named_at < limit and not window.unjournaled_parts:
-                added = lines_bytes(window.groups, {})
-                if len(builder) and size + added > room_bytes:
-                    break
-                size += added
-                window.named_at = now
-                self._recent.entry(window.named_seq).open_count -= window.open_count
-                window.is_carried_in_next = True
-                window.add_carry_lines(builder)
-        return size
-
-    def _claim(self, builder: EntryBuilder, now: Instant, *, room_bytes: int) -> Window | None:
-        """Move candidates into the next window, up to F claims without outcome."""
-        room = self._windows.claims_open_max - self._open_count
-        if (
-            room <= 0
-            or not self._backlog.has_candidates
-            or self._is_draining
-            or now < self._claim_not_before
-            or self._recent.entries_count >= ENTRIES_UNRETIRED_MAX
-        ):
-            return None
-        taken = self._backlog.first_candidates(room)
-        # The outcomes of a window come with details, and must fit in one body as well.
-        room_bytes = min(room_bytes, JOURNAL_LINES_BYTES_MAX - OUTCOME_DETAILS_BYTES_MAX)
-        while taken and lines_bytes([c.group for _, c in taken], {}) > room_bytes:
-            taken = taken[: len(taken) // 2]
-        if not taken:
-            return None
-        self._backlog.claim(id_ for id_, _ in taken)
-        expired = expired_positions(
-            [candidate for _, candidate in taken],
-            now=now,
-            validity_ms_max=self._windows.validity_ms_max,
-        )
-        if expired:
-            for n in sorted(expired):
-                id_, candidate = taken[n]
-                step = next_claim(candidate.fold) - Event.CLAIM + Event.EXPIRE
-                builder.add_lines(
-                    message_ids=[id_],
-                    partition_keys=[candidate.pk],
-                    steps=[step],
-                    events_before=[(candidate.fold or 0) & EVENT_MASK],
-                    borns=[candidate.born],
-                    groups=[candidate.group],
-                    details={},
-                )
-            taken = [pair for n, pair in enumerate(taken) if n not in expired]
-            if not taken:
-                return None
-        pks, borns, groups, folds, bodies = zip(*(c for _, c in taken), strict=True)
-        steps: list[int] = (
-            [next_claim(fold) for fold in folds] if any(folds) else [_FIRST_CLAIM] * len(taken)
-        )
-        window = Window(
-            message_ids=[id_ for id_, _ in taken],
-            partition_keys=pks,
-            borns=borns,
-            groups=groups,
-            steps=steps,
-            bodies=bodies,
-            named_at=now,
-            send_before=later(now, self._windows.send_deadline_ms),
-        )
-        window.add_claim_lines(builder, [(fold or 0) & EVENT_MASK for fold in folds])
-        return window
 
     def _checkpoint(self, now: Instant, *, has_lines: bool) -> Checkpoint | None:
         """Return the checkpoint that the next entry should carry, if it is worth one."""
@@ -500,6 +412,9 @@ class Lane:
             done_through=self._projection.done_through,
         )
         retired_through = max(retired_through, self._retired_through)
+        timer_cursor = max(
+            self._timer_cursor, self._timers.resolved_before(self._backlog.is_resolved)
+        )
         if has_lines:
             is_worth_it = offset > self._offset or retired_through > self._retired_through
         else:
@@ -508,7 +423,13 @@ class Lane:
             rows_below = newest_row_at is not None and (
                 self._offset <= newest_row_at and offset > self._offset
             )
-            is_worth_it = rows_below or self._recent.names_any_through(retired_through)
+            newest_due_at = self._timers.newest_due_at
+            timers_below = newest_due_at is not None and (
+                self._timer_cursor <= newest_due_at < timer_cursor
+            )
+            is_worth_it = (
+                rows_below or timers_below or self._recent.names_any_through(retired_through)
+            )
         if not is_worth_it:
             return None
-        return Checkpoint(offset=offset, retired_through=retired_through)
+        return Checkpoint(offset=offset, retired_through=retired_through, timer_cursor=timer_cursor)

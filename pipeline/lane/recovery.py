@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.instant import Instant
-from pipeline.lane.entry import Checkpoint, Entry, decode_entry
+from pipeline.lane.entry import NO_TIMERS, Checkpoint, Entry, decode_entry
 from pipeline.lane.window import Window
 from pipeline.lifecycle import EVENT_MASK, Event
 from pipeline.message import MessageId
@@ -22,6 +22,7 @@ class Recovered:
     next_seq: int
     offset: Instant
     retired_through: int
+    timer_cursor: Instant = NO_TIMERS
     entries: Sequence[tuple[int, Entry]]  # un-retired, in order of seq
 
     def open_claims(self) -> list[Window]:
@@ -48,6 +49,14 @@ def _window_of(seq: int, entry: Entry, positions: Sequence[int]) -> Window:
     keys = [entry.key_at(n) for n in positions]
     return Window(
         seq=seq,
+        connector=entry.connector,
+        claimed_at=entry.at,
+        is_recovered=True,
+        claimed_before=frozenset(
+            n
+            for n, position in enumerate(positions)
+            if entry.events_before[position] == Event.CLAIM
+        ),
         message_ids=ids,
         partition_keys=keys,
         borns=[entry.borns[n] for n in positions],
@@ -100,5 +109,6 @@ class JournalReadBack:
             next_seq=self._entries[0][0] + 1 if self._entries else 0,
             offset=checkpoint.offset if checkpoint else self._first_offset,
             retired_through=checkpoint.retired_through if checkpoint else -1,
+            timer_cursor=checkpoint.timer_cursor if checkpoint else NO_TIMERS,
             entries=list(reversed(self._entries)),
         )

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from pipeline.instant import DurationMs, Instant, earlier
 from pipeline.lane.actions import HandOverWindow
 from pipeline.lane.entry import EntryBuilder
-from pipeline.lifecycle import Event, Step, attempt_of
+from pipeline.lifecycle import EVENT_MASK, Event, Step, attempt_of, next_claim
 from pipeline.limits import OUTCOME_DETAIL_CHARS_MAX, OUTCOME_DETAILS_BYTES_MAX
 from pipeline.message import Body, MessageId, PartitionKey, expiry_of
 from pipeline.outcome import Outcomes
@@ -23,18 +23,21 @@ class Candidate(NamedTuple):
     group: str
     fold: Step | None
     body: Body | None
+    due_at: Instant = Instant(0)  # not before; 0: at once
 
 
 @dataclass(slots=True, kw_only=True)
 class Window:
     """The claims of one append; the columns have one length."""
 
+    connector: str
     message_ids: Sequence[MessageId]
     partition_keys: Sequence[PartitionKey]
     borns: Sequence[Instant]
     groups: Sequence[str]
     steps: Sequence[int]  # of the claims
     bodies: Sequence[Body | None]  # None: claimed by a predecessor
+    claimed_at: Instant
     named_at: Instant  # when an entry last named the claims
     send_before: Instant
     seq: int = -1  # of the entry that claimed them
@@ -42,6 +45,9 @@ class Window:
     is_carried_in_next: bool = False
     # Positions that have no journaled outcome; None: all of them, as most windows end whole.
     open_positions: set[int] | None = None
+    is_recovered: bool = False  # claimed by a predecessor, which may hand it over at any time
+    # Of those recovered: positions whose first claim is older than what was read back.
+    claimed_before: frozenset[int] = frozenset()
     unjournaled_parts: int = 0  # outcomes that came and are in no entry yet
 
     @property
@@ -57,6 +63,10 @@ class Window:
     def open_count(self) -> int:
         """How many of the claims have no journaled outcome."""
         return len(self.message_ids if self.open_positions is None else self.open_positions)
+
+    def first_claimed_at(self, position: int) -> Instant:
+        """Return when the message was claimed, or earlier: a key's life is counted from here."""
+        return self.borns[position] if position in self.claimed_before else self.claimed_at
 
     def end(self, positions: Sequence[int]) -> None:
         """Note that the outcomes at these positions are being journaled."""
@@ -77,13 +87,33 @@ class Window:
         )
         return HandOverWindow(
             seq=self.seq,
+            connector=self.connector,
             message_ids=self.message_ids,
             attempts=attempts,
             bodies=bodies,
             send_before=self.send_before,
         )
 
-    def candidate(self, position: int, *, event: Event) -> Candidate:
+    def hand_over_again(self, positions: Sequence[int], *, send_before: Instant) -> HandOverWindow:
+        """Return what goes to the connector with the same keys once more."""
+        bodies = [self.bodies[n] for n in positions]
+        return HandOverWindow(
+            seq=self.seq,
+            connector=self.connector,
+            positions=positions,
+            message_ids=[self.message_ids[n] for n in positions],
+            attempts=[attempt_of(Step(self.steps[n])) for n in positions],
+            bodies=[body for body in bodies if body is not None],
+            send_before=send_before,
+        )
+
+    def candidate(
+        self,
+        position: int,
+        *,
+        event: Event,
+        due_at: Instant = Instant(0),  # noqa: B008
+    ) -> Candidate:
         """Return the message at a position as it stands after the claim ended with `event`."""
         return Candidate(
             self.partition_keys[position],
@@ -91,6 +121,7 @@ class Window:
             self.groups[position],
             Step(self.steps[position] - Event.CLAIM + event),
             self.bodies[position],
+            due_at,
         )
 
     def add_claim_lines(self, builder: EntryBuilder, events_before: Sequence[int]) -> None:
@@ -155,6 +186,7 @@ class Answer(NamedTuple):
     window: Window
     outcomes: Outcomes
     positions: Sequence[int] | None  # None: all of them
+    expired: Sequence[int] = ()  # of those deferred, by place in `outcomes`: too late for another
 
 
 def bounded_details(details: Mapping[int, str]) -> dict[int, str]:
@@ -191,3 +223,16 @@ def expired_positions(
             if expires_at is not None and expires_at <= now:
                 expired.add(n)
     return expired
+
+
+def add_expiry_line(builder: EntryBuilder, id_: MessageId, candidate: Candidate) -> None:
+    """Add the line that ends a message which is not worth sending any more."""
+    builder.add_lines(
+        message_ids=[id_],
+        partition_keys=[candidate.pk],
+        steps=[next_claim(candidate.fold) - Event.CLAIM + Event.EXPIRE],
+        events_before=[(candidate.fold or 0) & EVENT_MASK],
+        borns=[candidate.born],
+        groups=[candidate.group],
+        details={},
+    )

@@ -18,6 +18,7 @@ from pipeline.outcome import HandOver, Outcomes, ProviderClass, Report
 from pipeline.ports import Beat
 from tests.contract.store_under_test import make_body
 from tests.support.faulty_store import FaultyStore, StoreWorld
+from tests.support.gates import gate_of
 from tests.support.virtual_time import loop_now, pass_time
 
 PLATFORM, OTHER_PLATFORM = b"today-", b"before"
@@ -161,7 +162,8 @@ class LaneActors:
             platform=platform,
             ports=LaneRunnerPorts(
                 store=store.port,
-                connector=connector or CountingConnector(self.log),
+                connectors={"counting": connector or CountingConnector(self.log)},
+                gate=gate_of("counting"),
                 clock=self.clock,
                 watch=OwnerWatch(steal_after_ms=windows.steal_after_ms),
                 generation=self.generation,
@@ -190,7 +192,8 @@ class LaneActors:
             return SchedulerPorts(
                 store=store.port,
                 generations=[self.generation],
-                connectors=dict.fromkeys(channels, made),
+                connectors={made.name: made},
+                gates={channel: gate_of(made.name) for channel in channels},
                 clock=self.clock,
                 close=close,
             )

@@ -8,11 +8,17 @@ born when it is first named.
     row:a        the answer to the read: a's row, stored now; `more:a`: and another page follows
     bodies:a     the answer to the read of bodies  folds:a=TAKE   the folds; others have none
     applied fenced      the answer to the append
-    took unsent lost refused   the connector's answer for all of the oldest window handed over
+    took unsent lost refused deferred    its answer for all of the oldest window handed over
     says:a=TAKE,b=NOT_SENT     its answer for each
     part:a=TAKE,c=REFUSE       its answer for some of it; the others stay with it
     settle       projection and books are answered, and appends that say nothing of claims
+    due:a=5000   a's rows and timers from now on say: not before 5 s from now
+    timer:a,b=2  the answer to the read of timers; `moretimers:a`: and another page follows
+    row2:a       the answer to the read: a row of a's second attempt
+    found:a      the provider has a, of those that it is asked for    oldbodies:a
+    kept         the rows of next attempts are durable      keptnot   perhaps they are not
 
+    KEEP:a=1000  rows of next attempts are being written, due in 1 s   KEEPFAR:a=   as timers
     CLAIM:a,b    the append in flight claims exactly these      CARRY:a   names these claims again
     SAYS:a=TAKE  and has exactly these other lines
     HAND:a,b     exactly these are being handed over            PROJECT:a=CLAIM
@@ -23,19 +29,23 @@ born when it is first named.
 """
 
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Final, TypeVar
 
-from pipeline.instant import Instant, earlier, later
+from pipeline.instant import DurationMs, Instant, earlier, later
 from pipeline.lane import actions as act
 from pipeline.lane.entry import NOT_NAMED, Entry, decode_entry
+from pipeline.lane.gate import Gate
 from pipeline.lane.lane import Lane
 from pipeline.lane.recovery import Recovered
 from pipeline.lifecycle import EVENT_MASK, Event, Step, step_of
 from pipeline.limits import Windows
-from pipeline.message import AT_ONCE, Body, BufferRow, MessageId, PartitionKey
+from pipeline.message import AT_ONCE, Body, BufferRow, MessageId, PartitionKey, TimerRow
 from pipeline.outcome import Outcomes
-from pipeline.ports import BufferPage
+from pipeline.ports import BufferPage, TimerPage
+from pipeline.route.retry_policy import RetryPolicy
 from tests.support.fake_clock import NOW
+from tests.support.gates import gate_of
 from tests.support.lane_world import body_of
 
 WINDOWS: Final = Windows(claims_open_max=4)
@@ -58,6 +68,13 @@ def fresh(*, offset: Instant | None = None, windows: Windows = WINDOWS) -> Recov
     return Recovered(next_seq=0, offset=first, retired_through=-1, entries=[])
 
 
+class NoJitter(Random):
+    """Every delay is as long as it may be, so that a story can say when."""
+
+    def random(self) -> float:
+        return 1 - 1e-12
+
+
 class LaneStory:
     """A lane and the answers that it waits for."""
 
@@ -67,6 +84,7 @@ class LaneStory:
         *,
         windows: Windows = WINDOWS,
         borns: dict[str, Instant] | None = None,
+        gate: Gate | None = None,
         now: Instant = NOW,
     ) -> None:
         self.now = now
@@ -74,9 +92,17 @@ class LaneStory:
         self.journal: list[tuple[int, bytes]] = []
         self.borns = {} if borns is None else borns
         self.bodies: dict[str, Body] = {}
+        self.dues: dict[str, Instant] = {}
         self._said: dict[int, set[int]] = {}
         self.lane = Lane(
-            recovered or fresh(windows=windows), windows=windows, connector="file", now=self.now
+            recovered or fresh(windows=windows),
+            windows=windows,
+            gate=gate or gate_of(),
+            retry_policy=RetryPolicy(
+                backoff_base_ms=DurationMs(1_000), backoff_cap_ms=DurationMs(3_600_000)
+            ),
+            chance=NoJitter(),
+            now=self.now,
         )
         self._decide()
 
@@ -107,7 +133,8 @@ class LaneStory:
     def row(self, name: str, *, at: Instant | None = None, attempt: int = 1) -> BufferRow:
         """Return a message's row, as the buffer has it."""
         id_, born = id_of(name), self.born(name)
-        return (at or self.now, id_, PartitionKey(id_), born, attempt, AT_ONCE, GROUP)
+        due_at = self.dues.get(name, AT_ONCE)
+        return (at or self.now, id_, PartitionKey(id_), born, attempt, due_at, GROUP)
 
     def born(self, name: str) -> Instant:
         return self.borns.setdefault(name, self.now)
@@ -194,7 +221,8 @@ class LaneStory:
         folds: dict[MessageId, Step] = {}
         for name in names:
             name, _, event = name.partition("=")
-            folds[id_of(name)] = step_of(attempt=1, try_no=1, event=Event[event])
+            event, _, attempt = event.partition("/")
+            folds[id_of(name)] = step_of(attempt=int(attempt or 1), try_no=1, event=Event[event])
         self.lane.on_folds(asked, folds)
 
     def _foldsfail(self) -> None:
@@ -216,6 +244,58 @@ class LaneStory:
     def _unsent(self) -> None:
         self._end_window(lambda _: Event.NOT_SENT)
 
+    def _deferred(self) -> None:
+        self._end_window(lambda _: Event.DEFER)
+
+    def _due(self, names: list[str]) -> None:
+        for name in names:
+            name, _, after_ms = name.partition("=")
+            self.dues[name] = later(self.now, int(after_ms))
+
+    def _row2(self, names: list[str]) -> None:
+        self.answer_read([self.row(name, attempt=2) for name in names])
+
+    def _timer(self, names: list[str] = [], *, resume: bytes | None = None) -> None:  # noqa: B006
+        self._take(act.ReadTimers)
+        rows: list[TimerRow] = []
+        for name in names:
+            name, _, attempt = name.partition("=")
+            id_, due_at = id_of(name), self.dues[name]
+            rows.append((due_at, id_, PartitionKey(id_), self.born(name), int(attempt or 1), GROUP))
+        self.lane.on_timers(TimerPage(rows, resume))
+
+    def _moretimers(self, names: list[str]) -> None:
+        self._timer(names, resume=b"more")
+
+    def _timersfail(self) -> None:
+        self._take(act.ReadTimers)
+        self.lane.on_timers_failed(now=self.now)
+
+    def _kept(self) -> None:
+        self._take(act.WriteLater)
+        self.lane.on_later_written()
+
+    def _keptnot(self) -> None:
+        self._take(act.WriteLater)
+        self.lane.on_later_failed(now=self.now)
+
+    def _KEEP(self, names: list[str]) -> None:  # noqa: N802
+        rows = self.asked_for(act.WriteLater).rows
+        assert [f"{name_of(r[0])}={(r[4] - self.now + 1) // 1_000}" for r in rows] == names
+
+    def _KEEPFAR(self, names: list[str]) -> None:  # noqa: N802
+        rows = self.asked_for(act.WriteLater).timers
+        assert [f"{name_of(r[1])}={(r[0] - self.now + 1) // 1_000}" for r in rows] == names
+
+    def _NOKEEP(self) -> None:  # noqa: N802
+        assert not self._asked(act.WriteLater)
+
+    def _TIMERS(self) -> None:  # noqa: N802
+        self.asked_for(act.ReadTimers)
+
+    def _NOTIMERS(self) -> None:  # noqa: N802
+        assert not self._asked(act.ReadTimers)
+
     def _lost(self) -> None:
         self._end_window(lambda _: Event.LOSE_ANSWER)
 
@@ -232,16 +312,44 @@ class LaneStory:
         event_of = dict(name.split("=") for name in names)
         at = [n for n, id_ in enumerate(window.message_ids) if name_of(id_) in event_of]
         events = bytes(Event[event_of[name_of(window.message_ids[n])]] for n in at)
-        said = self._said.setdefault(window.seq, set())
+        said = self._said.setdefault(id(window), set())
         said.update(at)
         if len(said) == len(window.message_ids):
             self._take(act.HandOverWindow)
+        if window.positions is not None:
+            at = [window.positions[n] for n in at]
         self.lane.on_outcomes(window.seq, Outcomes(events=events), positions=at, now=self.now)
 
     def _end_window(self, event_of: Callable[[str], Event]) -> None:
         window = self._take(act.HandOverWindow)
         events = bytes(event_of(name_of(id_)) for id_ in window.message_ids)
-        self.lane.on_outcomes(window.seq, Outcomes(events=events), now=self.now)
+        self.lane.on_outcomes(
+            window.seq, Outcomes(events=events), positions=window.positions, now=self.now
+        )
+
+    def _found(self, names: list[str] = []) -> None:  # noqa: B006
+        ask = self._take(act.AskProvider)
+        found = {
+            n: name_of(id_) in names for n, id_ in zip(ask.positions, ask.message_ids, strict=True)
+        }
+        self.lane.on_found(ask.seq, found, now=self.now)
+
+    def _oldbodies(self, names: list[str]) -> None:
+        self._take(act.ReadClaimedBodies)
+        self.lane.on_claimed_bodies({id_of(name): self.body(name) for name in names}, now=self.now)
+
+    def _ASK(self, names: list[str]) -> None:  # noqa: N802
+        assert [name_of(id_) for id_ in self.asked_for(act.AskProvider).message_ids] == names
+
+    def _NOASK(self) -> None:  # noqa: N802
+        assert not self._asked(act.AskProvider)
+
+    def _OLDBODIES(self, names: list[str]) -> None:  # noqa: N802
+        keys = self.asked_for(act.ReadClaimedBodies).keys
+        assert [name_of(id_) for _, id_ in keys] == names
+
+    def _DOUBT(self, counts: list[str]) -> None:  # noqa: N802
+        assert self.lane.in_doubt_count == int(counts[0])
 
     def _projected(self) -> None:
         self._take(act.Project)

@@ -34,13 +34,25 @@ from pipeline.message import (
     MessageId,
     PartitionKey,
     Submission,
+    TimerRow,
     encode_body,
     group_key,
 )
-from pipeline.outcome import Outcomes
-from pipeline.ports import BookCell, BufferPage, JournalEntry
+from pipeline.outcome import Outcomes, ProviderClass
+from pipeline.ports import BookCell, BufferPage, JournalEntry, TimerPage
+from pipeline.route.retry_policy import RetryPolicy
+from tests.support.gates import gate_of
 
-WINDOWS = Windows(claims_open_max=4, send_deadline_ms=DurationMs(3_000))
+WINDOWS = Windows(
+    claims_open_max=4,
+    send_deadline_ms=DurationMs(3_000),
+    near_horizon_ms=DurationMs(5_000),
+    timer_slice_ms=DurationMs(1_000),
+    timer_lead_ms=DurationMs(1_000),
+)
+RETRIES = RetryPolicy(
+    backoff_base_ms=DurationMs(700), backoff_cap_ms=DurationMs(20_000), attempts_max=6
+)
 START = Instant(1_700_000_000_000_000)
 GROUPS = ("default/a", "default/b")
 
@@ -94,10 +106,18 @@ class LaneWorld:
         self.now = START
         self.prompt_reads = self.chance.random() < 0.5  # a store that gives `at` under its lock
         self.faults = self.chance.random()
+        self.provider_class = self.chance.choice(list(ProviderClass))
+        self.gate = gate_of(provider_class=self.provider_class)
+        self.asks_count = self.resends_count = 0
         self.rows: list[Row] = []
         self.bodies: dict[MessageId, Body] = {}
         self.borns: dict[MessageId, Instant] = {}
         self.groups: dict[MessageId, str] = {}
+        self.dues: dict[MessageId, Instant] = {}  # of those that were asked for later
+        self.timers: set[TimerRow] = set()
+        self.timer_pages: list[TimerRow] = []
+        self.timer_cursor = Instant(0)
+        self.deferrals_count = 0
         self.accepted: set[MessageId] = set()
         self.epoch = 0
         self.journal: dict[int, bytes] = {}
@@ -107,7 +127,8 @@ class LaneWorld:
         self.journaled_steps: dict[MessageId, set[int]] = {}
         self.timeline: dict[MessageId, set[int]] = {}
         self.cells: dict[str, BookCell] = {}
-        self.seen_by_provider: Counter[MessageId] = Counter()
+        self.copies: Counter[MessageId] = Counter()
+        self.taken: Counter[MessageId] = Counter()
         self.zombies: list[Owner] = []
         self.takeovers_count = 0
         self.owner = self._take_over()
@@ -121,23 +142,46 @@ class LaneWorld:
         self.bodies[id_] = body_of(id_.hex(), expires)
         self.borns[id_] = earlier(self.now, self.chance.randrange(100))
         self.groups[id_] = self.chance.choice(GROUPS)
+        kind = self.chance.random()
+        if kind < 0.1:
+            self.dues[id_] = later(
+                self.now, WINDOWS.near_horizon_ms + self.chance.randrange(15_000)
+            )
+            self.dues[id_] = Instant(self.dues[id_] + 1)
+            self.write_timer(id_)
+            return
+        if kind < 0.2:
+            self.dues[id_] = later(self.now, self.chance.randrange(WINDOWS.near_horizon_ms))
         self.write_row(id_)
+
+    def write_timer(self, id_: MessageId) -> None:
+        """A scheduled message is accepted, or its write is repeated."""
+        self.timers.add(
+            (self.dues[id_], id_, PartitionKey(id_), self.borns[id_], 1, self.groups[id_])
+        )
+        self.accepted.add(id_)
 
     def write_row(self, id_: MessageId) -> None:
         """A row of an id lands: the first, a rewrite, a ghost, or a replay of the key."""
-        is_first = id_ not in self.accepted
+        self._write_row(id_, 1, self.dues.get(id_, AT_ONCE))
+        self.accepted.add(id_)
+
+    def _write_row(self, id_: MessageId, attempt: int, due_at: Instant) -> None:
         at = self.now
         if self.rows and at <= self.rows[-1].at:
             at = Instant(self.rows[-1].at + 1)
         delay_ms = 0 if self.prompt_reads else self.chance.randrange(WINDOWS.write_deadline_ms)
-        row: BufferRow = (at, id_, PartitionKey(id_), self.borns[id_], 1, AT_ONCE, self.groups[id_])
+        born, group = self.borns[id_], self.groups[id_]
+        row: BufferRow = (at, id_, PartitionKey(id_), born, attempt, due_at, group)
         self.rows.append(Row(at, row, START if self.prompt_reads else later(at, delay_ms)))
-        if is_first:
-            self.accepted.add(id_)
 
     def ring(self) -> None:
         """A doorbell for rows that can be seen; once, twice, late or never."""
-        known = [row for row in self.rows if row.visible_from <= self.now]
+        known = [
+            row
+            for row in self.rows
+            if row.visible_from <= self.now and row.row[4] == 1 and row.row[5] == AT_ONCE
+        ]
         if not known:
             return
         recent = known[-8:] if self.chance.random() < 0.8 else known
@@ -155,7 +199,12 @@ class LaneWorld:
     def replay(self) -> None:
         """The client repeats a key, or a ghost of an earlier write lands."""
         if self.accepted:
-            self.write_row(self.chance.choice(sorted(self.accepted)))
+            id_ = self.chance.choice(sorted(self.accepted))
+            # Whether a repeat lies in the buffer or in the timers is chosen again at every try.
+            if self.dues.get(id_, AT_ONCE) > later(self.now, WINDOWS.near_horizon_ms):
+                self.write_timer(id_)
+            else:
+                self.write_row(id_)
 
     def tick(self, duration_ms: int) -> None:
         self.now = later(self.now, duration_ms)
@@ -182,7 +231,14 @@ class LaneWorld:
             page = [JournalEntry(seq, self.journal[seq]) for seq in seqs[:3]]
             read_back.on_entries(page, limit=3)
         recovered = read_back.result()
-        lane = Lane(recovered, windows=WINDOWS, connector="file", now=self.now)
+        lane = Lane(
+            recovered,
+            windows=WINDOWS,
+            gate=self.gate,
+            retry_policy=RETRIES,
+            chance=random.Random(self.chance.getrandbits(32)),
+            now=self.now,
+        )
         return Owner(lane, self.epoch)
 
     def step(self, owner: Owner, *, is_calm: bool = False) -> bool:
@@ -212,6 +268,21 @@ class LaneWorld:
                 if applied:
                     return lambda: lane.on_applied(seq, now=self.now)
                 return lane.on_fenced
+            case act.ReadClaimedBodies(keys=keys):
+                claimed = {id_: self.bodies[id_] for _, id_ in keys}
+                if fails:
+                    return lambda: lane.on_claimed_bodies_failed(now=self.now)
+                return lambda: lane.on_claimed_bodies(claimed, now=self.now)
+            case act.AskProvider():
+                assert self.provider_class is ProviderClass.QUERYABLE
+                self.asks_count += 1
+                found = {
+                    n: self.taken[id_] > 0
+                    for n, id_ in zip(action.positions, action.message_ids, strict=True)
+                }
+                if fails:
+                    found = dict.fromkeys(found, False)
+                return lambda: lane.on_found(action.seq, found, now=self.now)
             case act.HandOverWindow():
                 return self._hand_over(owner, action, is_calm=is_calm)
             case act.ReadRows():
@@ -219,6 +290,22 @@ class LaneWorld:
                     return lane.on_read_failed
                 page, through = self._read(owner, action)
                 return lambda: lane.on_rows(page, through=through)
+            case act.ReadTimers():
+                if fails:
+                    return lambda: lane.on_timers_failed(now=self.now)
+                timers = self._read_timers(action)
+                return lambda: lane.on_timers(timers)
+            case act.WriteLater(rows=rows, timers=timer_rows):
+                # Of several writes some may land though the whole is not acknowledged.
+                for id_, _, _, attempt, due_at, _ in rows:
+                    if not fails or self.chance.random() < 0.5:
+                        self._write_row(id_, attempt, due_at)
+                self.timers.update(
+                    row for row in timer_rows if not fails or self.chance.random() < 0.5
+                )
+                return (
+                    (lambda: lane.on_later_failed(now=self.now)) if fails else lane.on_later_written
+                )
             case act.ReadBodies(keys=keys):
                 bodies = {id_: self.bodies[id_] for _, id_ in keys}
                 if fails:
@@ -273,19 +360,18 @@ class LaneWorld:
                     step & EVENT_MASK == Event.CLAIM and step >> 24 == attempt for step in steps
                 ), "handed over without a journaled claim"
                 assert id_ in self.accepted
-                self.seen_by_provider[id_] += 1
-                assert self.seen_by_provider[id_] == 1, "handed over twice"
+                assert self.now >= self.dues.get(id_, AT_ONCE), "handed over before its time"
+                if chance < 0.25:
+                    self.deferrals_count += 1
+                    events.append(Event.DEFER)
+                    continue
                 assert self.bodies[id_] in window.bodies
-                events.append(
-                    Event.REFUSE
-                    if chance < 0.08
-                    else Event.LOSE_ANSWER
-                    if chance < 0.12
-                    else Event.TAKE
-                )
+                events.append(self._provider_says(id_, chance))
         if is_calm or count == 1 or self.chance.random() < 0.5:
             outcomes = Outcomes(events=bytes(events), details={0: "x"} if count % 2 else {})
-            return lambda: owner.lane.on_outcomes(window.seq, outcomes, now=self.now)
+            return lambda: owner.lane.on_outcomes(
+                window.seq, outcomes, positions=window.positions, now=self.now
+            )
         positions = list(range(count))
         self.chance.shuffle(positions)
         cut = self.chance.randrange(1, count)
@@ -295,7 +381,7 @@ class LaneWorld:
             owner.lane.on_outcomes(
                 window.seq,
                 Outcomes(events=bytes(events[n] for n in part)),
-                positions=part,
+                positions=[window.positions[n] for n in part] if window.positions else part,
                 now=self.now,
             )
 
@@ -304,6 +390,21 @@ class LaneWorld:
             owner.errands.append(Errand(window, answer=lambda: answer(second)))
 
         return answer_first
+
+    def _provider_says(self, id_: MessageId, chance: float) -> Event:
+        """A copy has left: what the provider makes of it, and what we hear of that."""
+        self.copies[id_] += 1
+        if self.provider_class is not ProviderClass.KEYED:
+            assert self.copies[id_] == 1, "handed over twice"
+        if self.taken[id_]:
+            self.resends_count += 1  # it knows the key, and takes nothing twice
+        elif chance < 0.28:
+            return Event.REFUSE
+        elif chance < 0.30:
+            return Event.LOSE_ANSWER  # lost on its way there
+        else:
+            self.taken[id_] += 1
+        return Event.LOSE_ANSWER if chance < 0.34 else Event.TAKE
 
     def _read(self, owner: Owner, read: act.ReadRows) -> tuple[BufferPage, Instant]:
         if read.resume is None:
@@ -328,6 +429,19 @@ class LaneWorld:
         page = found[:limit]
         resume = str(page[-1][0]).encode() if len(found) > limit else None
         return BufferPage([row for _, row in page], resume), through
+
+    def _read_timers(self, read: act.ReadTimers) -> TimerPage:
+        after = None if read.resume is None else self.timer_pages[int(read.resume)]
+        found = sorted(
+            row
+            for row in self.timers
+            if read.from_due <= row[0] < read.through_due and (after is None or row > after)
+        )
+        page = found[: self.chance.randrange(1, read.limit + 1)]
+        if len(page) == len(found):
+            return TimerPage(page, None)
+        self.timer_pages.append(page[-1])
+        return TimerPage(page, str(len(self.timer_pages) - 1).encode())
 
     def _journal(self, seq: int, body: bytes) -> None:
         if seq in self.journal:
@@ -373,16 +487,23 @@ class LaneWorld:
                     if i == id_ and s >= step
                 }
                 assert step & EVENT_MASK != Event.CLAIM or later_steps, "retired with an open claim"
+        assert checkpoint.timer_cursor >= self.timer_cursor, "the cursor of timers went back"
         self.offset, self.retired_through = checkpoint.offset, checkpoint.retired_through
+        self.timer_cursor = checkpoint.timer_cursor
         for id_ in self.accepted:
             steps = self.journaled_steps.get(id_)
             if steps and max(steps) & EVENT_MASK >= RESOLVED_FROM:
                 continue
             if steps and max(steps) & EVENT_MASK == Event.CLAIM:
                 continue
-            assert any(row.row[1] == id_ and row.at >= self.offset for row in self.rows), (
-                "the offset passed a row that is not resolved"
-            )
+            awaited = attempt_awaited(Step(max(steps)) if steps else None)
+            assert any(
+                row.row[1] == id_ and row.row[4] == awaited and row.at >= self.offset
+                for row in self.rows
+            ) or any(
+                timer[1] == id_ and timer[4] == awaited and timer[0] >= self.timer_cursor
+                for timer in self.timers
+            ), "the offset or the cursor of timers passed what is not resolved"
 
     # --- the end ------------------------------------------------------------------------------
 
@@ -416,12 +537,16 @@ class LaneWorld:
         for id_ in self.accepted:
             fold = Step(max(self.timeline[id_]))
             match state_of(fold):
-                case MessageState.SENT | MessageState.FAILED:
-                    assert self.seen_by_provider[id_] == 1
+                case MessageState.SENT:
+                    assert self.taken[id_] == 1
+                case MessageState.FAILED:
+                    assert self.taken[id_] == 0
                 case MessageState.EXPIRED:
-                    assert self.seen_by_provider[id_] == 0
+                    assert self.taken[id_] == 0
                 case state:
                     assert state is MessageState.UNCERTAIN, state
+                    # Its key lives, so it can be asked for until it is there.
+                    assert self.provider_class is not ProviderClass.KEYED
         truth: dict[str, Counter[MessageState]] = {}
         for id_ in self.accepted:
             book = f"group:{self.groups[id_]}"

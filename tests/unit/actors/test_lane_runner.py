@@ -309,6 +309,7 @@ async def test_past_the_send_deadline_the_connector_is_not_asked(tmp_path: Path)
         for late_us, event in ((1, Event.NOT_SENT), (0, Event.TAKE)):
             window = act.HandOverWindow(
                 seq=0,
+                connector="counting",
                 message_ids=[id_],
                 attempts=[1],
                 bodies=[Body(b"body")],
@@ -425,7 +426,9 @@ async def test_an_idle_lane_writes_nothing_and_reads_once_a_second(tmp_path: Pat
         await pass_time(60 * A_SECOND)
         store.calls.clear()
         await pass_time(60 * A_SECOND)
-        assert {verb for verb, _, _ in store.calls} == {"horizon", "read_buffer"}
+        # Timers are looked for once a slice.
+        assert {verb for verb, _, _ in store.calls} == {"horizon", "read_buffer", "read_timers"}
+        assert store.count("read_timers") == 1
         assert 55 <= store.count("read_buffer") <= 65
 
 

@@ -4,6 +4,7 @@ Names may hold characters of four bytes; a group's key is the longest thing that
 """
 
 from collections.abc import Callable
+from random import Random
 
 import pytest
 
@@ -23,7 +24,9 @@ from pipeline.limits import (
 from pipeline.message import Body, MessageId, PartitionKey, group_key
 from pipeline.outcome import Outcomes
 from pipeline.ports import JournalEntry
+from pipeline.route.retry_policy import RetryPolicy
 from tests.support.fake_clock import NOW
+from tests.support.gates import gate_of
 from tests.support.lane_story import fresh
 from tests.support.lane_world import body_of
 
@@ -57,7 +60,12 @@ class Journal:
         self.handed_over: list[act.HandOverWindow] = []
         self.entries: list[JournalEntry] = []
         self.lane = Lane(
-            fresh(windows=self.windows), windows=self.windows, connector="c" * 64, now=NOW
+            fresh(windows=self.windows),
+            windows=self.windows,
+            retry_policy=RetryPolicy(),
+            chance=Random(0),
+            gate=gate_of("c" * 64),
+            now=NOW,
         )
 
     def ring(self, count: int) -> None:
@@ -161,7 +169,12 @@ def test_what_a_successor_says_of_open_claims_fits(group_of: Callable[[int], str
     read_back.on_entries(journal.entries[::-1], limit=len(journal.entries) + 1)
     successor = Journal(group_of)
     successor.lane = Lane(
-        read_back.result(), windows=successor.windows, connector="c" * 64, now=NOW
+        read_back.result(),
+        windows=successor.windows,
+        retry_policy=RetryPolicy(),
+        chance=Random(0),
+        gate=gate_of("c" * 64),
+        now=NOW,
     )
     successor.work()
     assert successor.lane.open_count == 0

@@ -361,3 +361,80 @@ def test_a_clock_that_is_set_back_by_an_hour_delays_a_lane_by_no_hour() -> None:
     assert story.entry is not None
     assert story.entry.checkpoint is not None
     assert story.entry.checkpoint.offset > NOW
+
+
+@stories(
+    (
+        "its row is durable before the outcome is journaled",
+        f"{CLAIMED_A} deferred KEEP:a=1000 NOAPPEND kept SAYS:a=DEFER applied OPEN:0 WAITING:0",
+    ),
+    (
+        "it is claimed again when it is due, not before",
+        f"{CLAIMED_A} deferred kept applied +999 NOCLAIM +1 CLAIM:a applied HAND:a took"
+        " SAYS:a=TAKE",
+    ),
+    (
+        "each attempt waits longer",
+        f"{CLAIMED_A} deferred kept applied +1000 CLAIM:a applied deferred KEEP:a=2000",
+    ),
+    (
+        "a row that may not be there is written again",
+        f"{CLAIMED_A} deferred KEEP:a=1000 keptnot NOKEEP NOAPPEND +249 NOKEEP +1 KEEP:a=750 kept"
+        " SAYS:a=DEFER",
+    ),
+    (
+        "what else the window says waits for nothing",
+        "ring:a,b applied says:a=DEFER,b=TAKE KEEP:a=1000 SAYS:b=TAKE applied OPEN:1 kept"
+        " SAYS:a=DEFER applied OPEN:0",
+    ),
+    (
+        "its own row adds nothing",
+        f"row {CLAIMED_A} deferred kept applied settle due:a=1000 +1000 CLAIM:a row2:a NOFOLDS"
+        " NOBODIES applied HAND:a",
+    ),
+    (
+        "a doorbell cannot hurry it",
+        f"{CLAIMED_A} deferred kept applied ring:a NOCLAIM +1000 CLAIM:a",
+    ),
+    (
+        "a drain writes what it must and leaves the rest to the next owner",
+        f"{CLAIMED_A} drain deferred KEEP:a=1000 BUSY kept SAYS:a=DEFER applied settle DRAINED",
+    ),
+)
+def test_what_the_provider_defers(story: str) -> None:
+    LaneStory().tell(story)
+
+
+@stories(
+    (
+        "a row that is due later is claimed then",
+        "due:a=5000 row:a NOBODIES NOCLAIM WAITING:0 +4999 NOBODIES +1 BODIES:a bodies:a"
+        " settle CLAIM:a",
+    ),
+    (
+        "a timer counts if the fold waits for its attempt",
+        "due:a=30000 TIMERS timer:a FOLDS:a folds NOBODIES +30000 BODIES:a bodies:a CLAIM:a",
+    ),
+    (
+        "one whose message is over is dropped",
+        "due:a=30000 timer:a FOLDS:a folds:a=TAKE +30000 NOBODIES NOCLAIM",
+    ),
+    (
+        "one of another attempt than the fold waits for is dropped",
+        "due:a=30000 timer:a=2 FOLDS:a folds +30000 NOBODIES NOCLAIM",
+    ),
+    (
+        "one of the next attempt waits for the outcome of this one",
+        f"due:a=30000 {CLAIMED_A} timer:a=2 NOFOLDS deferred kept applied +1000 CLAIM:a",
+    ),
+    (
+        "timers that could not be read are read again",
+        "timersfail NOTIMERS +249 NOTIMERS +1 TIMERS",
+    ),
+    ("a page may be short", "due:a=1000 moretimers:a TIMERS"),
+    ("nothing is read twice", "timer +1000 NOTIMERS"),
+    ("the next slice is read when its time comes", "timer row +61000 TIMERS"),
+    ("a drain reads none", "drain timer NOTIMERS DRAINED"),
+)
+def test_what_is_due_later(story: str) -> None:
+    LaneStory().tell(story)

@@ -20,6 +20,8 @@ LATER = step_of(attempt=2, try_no=3, event=Event.CLAIM)
 
 def window(steps: list[int]) -> Window:
     return Window(
+        connector="file",
+        claimed_at=NOW,
         message_ids=[A, B],
         partition_keys=[KEY_A, KEY_B],
         borns=[NOW, Instant(NOW + 1)],

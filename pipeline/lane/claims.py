@@ -1,0 +1,396 @@
+"""What a lane has claimed: windows on their way to connectors, and what becomes of them.
+
+One append speaks of one connector: its claims are that connector's, and so are the outcomes in it.
+Connectors take turns, so that a slow one holds up no other.  A message is handed over only when its
+claim is definitely journaled.  What an answer proves is decided by `gate`; what it leaves open
+waits in `doubts`, what was refused for now in `retries`.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Final
+
+from pipeline.instant import Instant, earlier, later
+from pipeline.lane.actions import Action, AskProvider, HandOverWindow, ReadClaimedBodies
+from pipeline.lane.backlog import Backlog
+from pipeline.lane.doubts import Doubt, Doubts
+from pipeline.lane.entry import EntryBuilder
+from pipeline.lane.gate import Gate
+from pipeline.lane.judgement import Judgement
+from pipeline.lane.recent import RecentSet
+from pipeline.lane.retries import Retries
+from pipeline.lane.window import (
+    Answer,
+    Candidate,
+    Window,
+    add_expiry_line,
+    expired_positions,
+    lines_bytes,
+)
+from pipeline.lifecycle import EVENT_MASK, Event, Step, attempt_awaited, next_claim
+from pipeline.limits import (
+    CLAIM_PAUSE_MS_MAX,
+    CLAIM_PAUSE_MS_MIN,
+    JOURNAL_LINES_BYTES_MAX,
+    OUTCOME_DETAILS_BYTES_MAX,
+    Windows,
+)
+from pipeline.message import MessageId, TimerRow
+from pipeline.outcome import Outcomes
+from pipeline.route.provider_class import OWNER_LOST
+from pipeline.route.retry_policy import RetryPolicy
+
+_FIRST_CLAIM: Final = next_claim(None)
+_TAKEN: Final = bytes([Event.TAKE])
+
+
+class Claims:
+    """The claims of one owner.  Events and actions are those of its `Lane`."""
+
+    def __init__(
+        self,
+        recent: RecentSet,
+        backlog: Backlog,
+        gate: Gate,
+        *,
+        retry_policy: RetryPolicy,
+        chance: Random,
+        windows: Windows,
+        now: Instant,
+    ) -> None:
+        self._recent = recent
+        self._backlog = backlog
+        self._gate = gate
+        self._windows = windows
+        self.retries = Retries(retry_policy, chance=chance, windows=windows, now=now)
+        self.doubts = Doubts(retry_policy, chance=chance, windows=windows)
+
+        self._judgement = Judgement(gate, self.doubts, self.retries, windows=windows)
+
+        self._open: dict[int, Window] = {}
+        self._outcomes: deque[Answer] = deque()
+        self._to_hand_over: list[HandOverWindow] = []
+        self._last_turn = ""
+        self._claimed: Window | None = None
+        # What waits for another claim once the append in flight is applied.
+        self._waiting: list[tuple[MessageId, Candidate, TimerRow | None]] = []
+        self._pause_ms = 0
+        self._not_before = now
+
+        self.open_count = 0
+        self.handed_over_count = 0
+
+    def take_up(self, window: Window, *, now: Instant) -> None:
+        """Go on with what a predecessor claimed; it may have handed it over, or still do so."""
+        self._recent.entry(window.seq).open_count += len(window.message_ids)
+        self._open[window.seq] = window
+        self.open_count += len(window.message_ids)
+        count = len(window.message_ids)
+        self._judge(window, Outcomes(events=bytes([OWNER_LOST]) * count), range(count), now=now)
+
+    @property
+    def is_settled(self) -> bool:
+        """Nothing is under way that a drain must wait for; the next owner asks what is in doubt."""
+        return (
+            self.open_count == len(self.doubts)
+            and not self._outcomes
+            and not self._to_hand_over
+            and self._claimed is None
+            and self.retries.is_settled
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is claimed."""
+        return not self._open and self.retries.is_settled
+
+    # --- events -------------------------------------------------------------------------------
+
+    def on_applied(self, *, now: Instant) -> list[tuple[MessageId, Candidate, TimerRow | None]]:
+        """Take the definite yes; return what waits for another claim from now on."""
+        waiting, self._waiting = self._waiting, []
+        claimed, self._claimed = self._claimed, None
+        if claimed is not None:
+            if now > claimed.send_before:
+                # Nothing left this process, and from here on nothing will.
+                count = len(claimed.message_ids)
+                unsent = Outcomes.all_alike(Event.NOT_SENT, count)
+                self._answer(Answer(claimed, unsent, None))
+            else:
+                self._to_hand_over.append(claimed.hand_over())
+        return waiting
+
+    def on_outcomes(
+        self, seq: int, outcomes: Outcomes, *, now: Instant, positions: Sequence[int] | None
+    ) -> None:
+        """See `Lane.on_outcomes`."""
+        window = self._open[seq]
+        count = len(window.message_ids)
+        if positions is None:
+            positions = range(count)
+        assert len(outcomes.events) == len(positions), seq
+        unsent = outcomes.events.count(Event.NOT_SENT)
+        self.handed_over_count += len(positions) - unsent
+        self._gate.on_outcomes(window.connector, outcomes, now=now)
+        if unsent:
+            self._pause_ms = min(max(2 * self._pause_ms, CLAIM_PAUSE_MS_MIN), CLAIM_PAUSE_MS_MAX)
+            self._not_before = later(now, self._pause_ms)
+        else:
+            self._pause_ms = 0
+        if outcomes.events == _TAKEN * count and window.open_positions is None and not self.doubts:
+            self._answer(Answer(window, outcomes, None))
+        else:
+            self._judge(window, outcomes, positions, now=now)
+
+    def on_found(self, seq: int, found: Mapping[int, bool], *, now: Instant) -> None:
+        """Take what a provider of class Q says of messages, by position: it has them, or not.
+
+        That it has none proves nothing: a copy may still be on its way.
+        """
+        window = self._open[seq]
+        taken = [n for n, is_there in found.items() if is_there]
+        if taken:
+            self._judge(window, Outcomes.all_alike(Event.TAKE, len(taken)), taken, now=now)
+        missing = [n for n, is_there in found.items() if not is_there]
+        if missing:
+            lost = Outcomes.all_alike(Event.LOSE_ANSWER, len(missing))
+            self._judge(window, lost, missing, now=now)
+
+    def on_later_written(self) -> None:
+        """See `Lane.on_later_written`."""
+        for answer in self.retries.on_written():
+            self._answer(answer)
+
+    def on_clock_set_back(self, now: Instant) -> None:
+        """Wait for no instant that is further ahead than it was meant."""
+        self._not_before = min(self._not_before, now)
+        self.retries.on_clock_set_back(now)
+
+    def _judge(
+        self, window: Window, outcomes: Outcomes, positions: Sequence[int], *, now: Instant
+    ) -> None:
+        room = self._backlog.later_room
+        for answer in self._judgement.judge(window, outcomes, positions, now=now, later_room=room):
+            self._answer(answer)
+
+    def _answer(self, answer: Answer) -> None:
+        answer.window.unjournaled_parts += 1
+        self._outcomes.append(answer)
+
+    # --- decisions ----------------------------------------------------------------------------
+
+    def decide(self, now: Instant, *, is_draining: bool) -> list[Action]:
+        """Return what is to be handed over, asked or written now."""
+        actions: list[Action] = list(self._to_hand_over)
+        self._to_hand_over = []
+        if not is_draining:
+            keys = self.doubts.bodies_to_read(now)
+            if keys:
+                actions.append(ReadClaimedBodies(keys=keys))
+            self._ask_again(now, actions)
+        actions.extend(self.retries.decide(now))
+        return actions
+
+    def _ask_again(self, now: Instant, actions: list[Action]) -> None:
+        by_window: dict[int, list[Doubt]] = {}
+        for doubt in self.doubts.take_due(now):
+            by_window.setdefault(doubt.window.seq, []).append(doubt)
+        for seq, doubts in by_window.items():
+            window = self._open[seq]
+            room = self._gate.room(window.connector, now=now)
+            asked = doubts if room is None else doubts[:room]
+            for doubt in doubts[len(asked) :]:
+                self.doubts.add(doubt, now=now)
+            if not asked:
+                continue
+            positions = [doubt.position for doubt in asked]
+            if self._gate.is_queryable(window.connector):
+                ids = [doubt.message_id for doubt in asked]
+                actions.append(
+                    AskProvider(
+                        seq=seq, connector=window.connector, positions=positions, message_ids=ids
+                    )
+                )
+                continue
+            self._gate.on_submit(window.connector, now=now)
+            send_before = later(now, self._windows.send_deadline_ms)
+            actions.append(window.hand_over_again(positions, send_before=send_before))
+
+    def turn(self, now: Instant) -> str:
+        """Return the connector that the next append speaks of, "" for none."""
+        names = {answer.window.connector for answer in self._outcomes}
+        limit = earlier(now, self._windows.near_horizon_ms)
+        names.update(
+            window.connector
+            for window in self._open.values()
+            if window.named_at < limit and not window.unjournaled_parts
+        )
+        if self._may_claim(now):
+            names.update(self._gate.sole or self._choose(now, self._room()))
+        if not names:
+            return ""
+        self._last_turn = min([name for name in names if name > self._last_turn] or names)
+        return self._last_turn
+
+    def add_outcomes(self, builder: EntryBuilder, connector: str) -> int:
+        """Add the lines of a connector's answers, as many as one body may hold.
+
+        Returns about how many bytes they take.
+        """
+        size = 0
+        others: list[Answer] = []
+        while self._outcomes:
+            answer = self._outcomes.popleft()
+            window, outcomes, positions, expired = answer
+            if window.connector != connector:
+                others.append(answer)
+                continue
+            groups = window.groups
+            if positions is not None:
+                groups = [groups[n] for n in positions]
+            added = lines_bytes(groups, outcomes.details)
+            if len(builder) and size + added > JOURNAL_LINES_BYTES_MAX:
+                others.append(answer)
+                break
+            size += added
+            window.unjournaled_parts -= 1
+            window.add_outcome_lines(builder, outcomes, positions)
+            self._recent.entry(window.named_seq).open_count -= len(groups)
+            self.open_count -= len(groups)
+            if positions is not None:
+                window.end(positions)
+            if positions is None or not window.open_positions:
+                del self._open[window.seq]
+            if Event.NOT_SENT in outcomes.events or Event.DEFER in outcomes.events:
+                at = range(len(groups)) if positions is None else positions
+                self._wait_or_expire(builder, window, outcomes, at, expired)
+        self._outcomes.extendleft(reversed(others))
+        return size
+
+    def _wait_or_expire(
+        self,
+        builder: EntryBuilder,
+        window: Window,
+        outcomes: Outcomes,
+        positions: Sequence[int],
+        expired: Sequence[int],
+    ) -> None:
+        too_late = set(expired)
+        for m, (n, event) in enumerate(zip(positions, outcomes.events, strict=True)):
+            id_ = window.message_ids[n]
+            if m in too_late:
+                add_expiry_line(builder, id_, window.candidate(n, event=Event.DEFER))
+            elif event == Event.NOT_SENT:
+                candidate = window.candidate(n, event=Event.NOT_SENT)
+                self._waiting.append((id_, candidate, None))
+            elif event == Event.DEFER:
+                due_at, timer = self.retries.take_planned(window, n)
+                candidate = window.candidate(n, event=Event.DEFER, due_at=due_at)
+                self._waiting.append((id_, candidate, timer))
+
+    def carry_old(
+        self, builder: EntryBuilder, connector: str, now: Instant, *, room_bytes: int
+    ) -> int:
+        """Name again the open claims that are older than H, so that old entries can retire.
+
+        Returns about how many bytes they take; those that do not fit are named by the next append.
+        """
+        limit = earlier(now, self._windows.near_horizon_ms)
+        size = 0
+        for window in self._open.values():
+            # One with answers on their way is named by them, and by a later entry if need be.
+            if (
+                window.connector == connector
+                and window.named_at < limit
+                and not window.unjournaled_parts
+            ):
+                added = lines_bytes(window.groups, {})
+                if len(builder) and size + added > room_bytes:
+                    break
+                size += added
+                window.named_at = now
+                self._recent.entry(window.named_seq).open_count -= window.open_count
+                window.is_carried_in_next = True
+                window.add_carry_lines(builder)
+        return size
+
+    def claim(
+        self, builder: EntryBuilder, connector: str, now: Instant, *, room_bytes: int
+    ) -> None:
+        """Move candidates into the connector's next window, up to F claims without outcome."""
+        if not self._may_claim(now):
+            return
+        taken = self._choose(now, self._room()).get(connector, [])
+        # The outcomes of a window come with details, and must fit in one body as well.
+        room_bytes = min(room_bytes, JOURNAL_LINES_BYTES_MAX - OUTCOME_DETAILS_BYTES_MAX)
+        while taken and lines_bytes([c.group for _, c in taken], {}) > room_bytes:
+            taken = taken[: len(taken) // 2]
+        if not taken:
+            return
+        self._backlog.claim(id_ for id_, _ in taken)
+        expired = expired_positions(
+            [candidate for _, candidate in taken],
+            now=now,
+            validity_ms_max=self._windows.validity_ms_max,
+        )
+        if expired:
+            for n in sorted(expired):
+                add_expiry_line(builder, *taken[n])
+            taken = [pair for n, pair in enumerate(taken) if n not in expired]
+            if not taken:
+                return
+        self._gate.on_submit(connector, now=now)
+        pks, borns, groups, folds, bodies, _ = zip(*(c for _, c in taken), strict=True)
+        steps: list[int] = (
+            [next_claim(fold) for fold in folds] if any(folds) else [_FIRST_CLAIM] * len(taken)
+        )
+        window = Window(
+            connector=connector,
+            message_ids=[id_ for id_, _ in taken],
+            partition_keys=pks,
+            borns=borns,
+            groups=groups,
+            steps=steps,
+            bodies=bodies,
+            claimed_at=now,
+            named_at=now,
+            send_before=later(now, self._windows.send_deadline_ms),
+        )
+        window.add_claim_lines(builder, [(fold or 0) & EVENT_MASK for fold in folds])
+        self._claimed = window
+
+    def on_appended(self, seq: int) -> None:
+        """Note the seq of the append that carries what was added."""
+        entry = self._recent.entry(seq)
+        window = self._claimed
+        if window is not None:
+            window.seq = seq
+            entry.open_count += len(window.message_ids)
+            self._open[seq] = window
+            self.open_count += len(window.message_ids)
+        for carried in self._open.values():
+            if carried.is_carried_in_next:
+                carried.is_carried_in_next = False
+                carried.named_seq = seq
+                entry.open_count += carried.open_count
+
+    def _room(self) -> int:
+        return self._windows.claims_open_max - self.open_count
+
+    def _may_claim(self, now: Instant) -> bool:
+        return self._room() > 0 and self._backlog.has_candidates and now >= self._not_before
+
+    def _choose(self, now: Instant, room: int) -> Mapping[str, list[tuple[MessageId, Candidate]]]:
+        """Return who may have which of the first candidates."""
+        taken = self._backlog.first_candidates(room)
+        attempts = [
+            1 if candidate.fold is None else attempt_awaited(Step(candidate.fold)) or 1
+            for _, candidate in taken
+        ]
+        choice = self._gate.choose([id_ for id_, _ in taken], attempts, now=now)
+        chosen: dict[str, list[tuple[MessageId, Candidate]]] = {}
+        for name, positions in choice.by_connector.items():
+            limit = self._gate.room(name, now=now)
+            chosen[name] = [taken[n] for n in positions[:limit]]
+        return chosen

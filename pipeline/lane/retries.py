@@ -1,0 +1,165 @@
+"""What a provider refused for now is tried again later (design 5.5).
+
+The row or timer of the next attempt is written, and that acknowledged, before the outcome of this
+one enters a body: else a crash between the two would leave a message that waits for ever.  The
+other way round does no harm, as a row counts only if the fold waits for its attempt.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import NamedTuple
+
+from pipeline.instant import Instant, later
+from pipeline.lane.actions import Action, WriteLater
+from pipeline.lane.window import Answer, Window
+from pipeline.lifecycle import Event, Step, attempt_of
+from pipeline.limits import Windows
+from pipeline.message import BufferEntry, TimerRow, expiry_of
+from pipeline.outcome import Outcomes
+from pipeline.route.retry_policy import GiveUp, RetryPolicy
+
+
+class Planned(NamedTuple):
+    """When a deferred message is due again, and its timer if it has one."""
+
+    due_at: Instant
+    timer: TimerRow | None
+
+
+@dataclass(slots=True)
+class _Deferred:
+    """Messages that wait for the rows of their next attempts to be durable."""
+
+    answer: Answer
+    rows: list[BufferEntry]
+    timers: list[TimerRow]
+
+
+class Retries:
+    """The deferred messages of one owner."""
+
+    def __init__(
+        self, policy: RetryPolicy, *, chance: Random, windows: Windows, now: Instant
+    ) -> None:
+        self._policy = policy
+        self._chance = chance
+        self._windows = windows
+        self._waiting: deque[_Deferred] = deque()
+        self._writing: list[_Deferred] = []
+        self._not_before = now
+        # The row or timer of a window's position, until its DEFER is journaled.
+        self._planned: dict[tuple[int, int], Planned] = {}
+
+    @property
+    def is_settled(self) -> bool:
+        """No row of a next attempt waits to be written."""
+        return not self._waiting and not self._writing
+
+    def take_planned(self, window: Window, position: int) -> Planned:
+        """Return what was written for a deferred message, once: its outcome is journaled."""
+        return self._planned.pop((window.seq, position))
+
+    def defer(
+        self,
+        window: Window,
+        outcomes: Outcomes,
+        positions: Sequence[int],
+        *,
+        now: Instant,
+        later_room: int,
+    ) -> list[Answer]:
+        """Part what is deferred from the rest; return the answers that can be journaled now.
+
+        `later_room`: how many more messages fit in memory until they are due; the others go to
+        the timers, and so are due after H at the soonest.
+        """
+        asking = [n for n, event in enumerate(outcomes.events) if event == Event.DEFER]
+        plan = self._policy.decide(
+            asking,
+            attempts=[attempt_of(Step(window.steps[n])) for n in positions],
+            expires_at=[self._expires_at(window, n) for n in positions],
+            retry_after_ms=outcomes.retry_after_ms,
+            now=now,
+            chance=self._chance,
+        )
+        events = bytearray(outcomes.events)
+        details = dict(outcomes.details)
+        for n, why in plan.given_up.items():
+            if why is GiveUp.EXHAUSTED:
+                events[n] = Event.REFUSE
+                attempt = attempt_of(Step(window.steps[positions[n]]))
+                details[n] = f"given up after {attempt} attempts: {details.get(n, 'deferred')}"
+        rows: list[BufferEntry] = []
+        timers: list[TimerRow] = []
+        horizon = later(now, self._windows.near_horizon_ms)
+        for n, wished in plan.due_at.items():
+            position = positions[n]
+            id_, pk = window.message_ids[position], window.partition_keys[position]
+            born, group = window.borns[position], window.groups[position]
+            attempt, due_at = attempt_of(Step(window.steps[position])) + 1, wished
+            if wished > horizon or len(rows) >= later_room:
+                due_at = max(wished, Instant(horizon + 1))
+                timers.append((due_at, id_, pk, born, attempt, group))
+                self._planned[window.seq, position] = Planned(due_at, timers[-1])
+            else:
+                rows.append((id_, pk, born, attempt, due_at, group))
+                self._planned[window.seq, position] = Planned(due_at, None)
+
+        def answer(chosen: list[int]) -> Answer:
+            return Answer(
+                window,
+                Outcomes(
+                    events=bytes(events[n] for n in chosen),
+                    details={m: details[n] for m, n in enumerate(chosen) if n in details},
+                    references={
+                        m: outcomes.references[n]
+                        for m, n in enumerate(chosen)
+                        if n in outcomes.references
+                    },
+                ),
+                [positions[n] for n in chosen],
+                [m for m, n in enumerate(chosen) if plan.given_up.get(n) is GiveUp.EXPIRED],
+            )
+
+        if plan.due_at:
+            self._waiting.append(_Deferred(answer(list(plan.due_at)), rows, timers))
+        rest = [n for n in range(len(events)) if n not in plan.due_at]
+        return [answer(rest)] if rest else []
+
+    def _expires_at(self, window: Window, position: int) -> Instant:
+        body = window.bodies[position]
+        assert body is not None, "only an owner's own claims are deferred"
+        expires_at = expiry_of(body)
+        if expires_at is None:
+            return later(window.borns[position], self._windows.validity_ms_max)
+        return expires_at
+
+    def decide(self, now: Instant) -> list[Action]:
+        """Return what is to be written now: all that waits, in one batch of each kind."""
+        if self._writing or not self._waiting or now < self._not_before:
+            return []
+        self._writing = list(self._waiting)
+        self._waiting.clear()
+        return [
+            WriteLater(
+                rows=[row for part in self._writing for row in part.rows],
+                timers=[row for part in self._writing for row in part.timers],
+            )
+        ]
+
+    def on_written(self) -> list[Answer]:
+        """Return the answers whose next attempts are durable now."""
+        written, self._writing = self._writing, []
+        return [part.answer for part in written]
+
+    def on_write_failed(self, *, now: Instant) -> None:
+        """Note that the rows may or may not be there; they are written again."""
+        self._waiting.extendleft(reversed(self._writing))
+        self._writing = []
+        self._not_before = later(now, self._windows.checkpoint_ms)
+
+    def on_clock_set_back(self, now: Instant) -> None:
+        """Wait for no instant that is further ahead than it was meant."""
+        self._not_before = min(self._not_before, now)

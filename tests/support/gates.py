@@ -1,0 +1,40 @@
+"""Gates of a channel with one connector."""
+
+from pipeline.instant import DurationMs
+from pipeline.lane.gate import ConnectorTerms, Gate
+from pipeline.limits import KEY_LIFE_MS
+from pipeline.outcome import ProviderClass
+from pipeline.route.connector_choice import ConnectorRoute
+from pipeline.route.provider_health import HealthRule
+
+# So patient that it never turns red.
+PATIENT = HealthRule(failures_in_row_max=1_000_000)
+
+
+def gate_of(
+    name: str = "file",
+    *,
+    provider_class: ProviderClass = ProviderClass.NONE,
+    has_receipts: bool = False,
+    key_life_ms: DurationMs = DurationMs(KEY_LIFE_MS),
+    health: HealthRule = PATIENT,
+) -> Gate:
+    """Return the gate of a channel whose only connector this is."""
+    return Gate("sms", [terms_of(name, provider_class, has_receipts, key_life_ms, health)])
+
+
+def terms_of(
+    name: str,
+    provider_class: ProviderClass = ProviderClass.NONE,
+    has_receipts: bool = False,
+    key_life_ms: DurationMs = DurationMs(KEY_LIFE_MS),
+    health: HealthRule = PATIENT,
+) -> ConnectorTerms:
+    """Return what an operator declares of a connector of SMS."""
+    return ConnectorTerms(
+        route=ConnectorRoute(name=name, channels=frozenset({"sms"})),
+        provider_class=provider_class,
+        has_receipts=has_receipts,
+        key_life_ms=key_life_ms,
+        health=health,
+    )
