@@ -293,7 +293,7 @@ class LocalStore(LaterVerbs):
     async def sweep(self, core: Core) -> None:
         """Remove some of what is past its time to live, and tidy the file."""
         self._file(core)
-        await self._sweeps[core].step()
+        await self._sweeps[core].round()
 
     def _of(self, lane: LaneId) -> CoreFile:
         return self._file(Core(lane.node, lane.shard))

@@ -1,5 +1,9 @@
 """What is past its time to live goes, a bounded piece at a time.
 
+A round goes on with what was found in heaps: so its pace is that of what becomes old, which is that
+of what was accepted a time to live ago.  No fixed pace would be right for both a quiet folder and a
+busy one.  It ends after a while all the same, and lets others write between any two pieces.
+
 Each step first looks, with the reader, and writes only what it found, so that a file in which
 nothing is old is not written.  What lies in the order of time (bodies, the buffer, a journal) is
 taken from its old end.  What lies in the order of ids is walked, a stretch a step, round and round.
@@ -12,8 +16,9 @@ A journal entry goes when its owner said that nobody needs it (`retired_through`
 checkpoint) and its time is over: its lane may be asked for it until then.
 """
 
+import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from itertools import takewhile
 from typing import Final, NamedTuple
@@ -29,6 +34,7 @@ from pipeline.limits import (
     OWNER_TTL_MS,
     SCHEDULE_MS_MAX,
     SWEEP_BLOCKS_MAX,
+    SWEEP_ROUND_MS_MAX,
     SWEEP_ROWS_MAX,
     WAL_CHECKPOINT_BYTES_MIN,
     Windows,
@@ -128,6 +134,14 @@ class _Small(NamedTuple):
 _OWNERS: Final = _Small.of("owners")
 _ORDERS: Final = _Small.of("group_orders")
 
+# While a part of this size of what is walked is old, the walk goes on.
+_OLD_SHARE: Final = 4
+
+_US_PER_MS: Final = 1_000
+
+# A bounded piece of work; returns whether more of its kind waits.
+_Piece = Callable[[], Awaitable[bool]]
+
 # A checkpoint that retires anything is among the newest entries of a lane that moves at all.
 _CHECKPOINT_WITHIN_ENTRIES: Final = 256
 
@@ -150,32 +164,50 @@ class Sweep:
         self._bodies_walked = 0
         self._walked: dict[_Walked, bytes] = {}
 
-    async def step(self) -> None:
-        """Do one bounded piece of work.  May be repeated; raises as writes do."""
+    async def round(self) -> None:
+        """Do pieces of work until nothing waits in heaps, for a bounded time.
+
+        May be repeated; raises as writes do.
+        """
         now = self._clock.now()
-        await self._sweep_buffer(
-            earlier(now, self._windows.buffer_ttl_ms),
-            unresolved_cutoff=earlier(now, self._windows.messages_ttl_ms),
-        )
-        await self._sweep_timers(
-            earlier(now, self._windows.buffer_ttl_ms),
-            unresolved_cutoff=earlier(now, self._windows.messages_ttl_ms),
-        )
-        await self._sweep_journal(earlier(now, self._windows.journal_ttl_ms))
-        await self._sweep_bodies(earlier(now, self._windows.messages_ttl_ms))
-        await self._sweep_commands(earlier(now, self._windows.messages_ttl_ms))
-        await self._walk(_TIMELINE, earlier(now, self._windows.timeline_ttl_ms))
-        await self._walk(_RESULTS, earlier(now, self._windows.timeline_ttl_ms))
-        await self._walk(_IDEM, earlier(now, self._windows.idem_ttl_ms))
+        begun_us = self._clock.reading().boot_us
+        behind = self._pieces(now)
+        while behind:
+            behind = [piece for piece in behind if await piece()]
+            # Else a long round would leave a log that is as long as all that it removed.
+            if self._file.writer.wal_bytes() >= WAL_CHECKPOINT_BYTES_MIN:
+                await self._file.writer.checkpoint()
+            if self._clock.reading().boot_us - begun_us >= SWEEP_ROUND_MS_MAX * _US_PER_MS:
+                break
+            await asyncio.sleep(0)
         await self._sweep_small(_OWNERS, earlier(now, OWNER_TTL_MS))
         # It may be meant for a message whose time is as far ahead as can be.
         order_ttl_ms = SCHEDULE_MS_MAX + self._windows.messages_ttl_ms
         await self._sweep_small(_ORDERS, earlier(now, order_ttl_ms))
-        if self._file.writer.wal_bytes() >= WAL_CHECKPOINT_BYTES_MIN:
-            await self._file.writer.checkpoint()
 
-    async def _sweep_buffer(self, cutoff: Instant, *, unresolved_cutoff: Instant) -> None:
+    def _pieces(self, now: Instant) -> list[_Piece]:
+        windows = self._windows
+        buffer, journal = (
+            earlier(now, ms) for ms in (windows.buffer_ttl_ms, windows.journal_ttl_ms)
+        )
+        messages = earlier(now, windows.messages_ttl_ms)
+        timeline = earlier(now, windows.timeline_ttl_ms)
+        return [
+            partial(self._sweep_buffer, buffer, unresolved_cutoff=messages),
+            partial(self._sweep_timers, buffer, unresolved_cutoff=messages),
+            partial(self._sweep_journal, journal),
+            partial(self._sweep_bodies, messages),
+            partial(self._sweep_commands, messages),
+            partial(self._walk, _TIMELINE, timeline),
+            partial(self._walk, _RESULTS, timeline),
+            partial(self._walk, _IDEM, earlier(now, windows.idem_ttl_ms)),
+        ]
+
+    async def _sweep_buffer(self, cutoff: Instant, *, unresolved_cutoff: Instant) -> bool:
+        is_behind = False
+
         def find(connection: sqlite3.Connection) -> list[tuple[str, int]]:
+            nonlocal is_behind
             bounds = []
             for (lane,) in connection.execute(_LANES).fetchall():
                 old = connection.execute(_OLD_BUFFER, (lane, cutoff, SWEEP_BLOCKS_MAX)).fetchall()
@@ -186,14 +218,20 @@ class Sweep:
                     if last_at >= unresolved_cutoff and resolved_among(connection, ids) != ids:
                         break
                     gone_through = last_at
+                else:
+                    is_behind |= len(old) == SWEEP_BLOCKS_MAX
                 if gone_through is not None:
                     bounds.append((lane, gone_through))
             return bounds
 
         await self._drop(_DROP_BUFFER, await self._file.reader.read(find))
+        return is_behind
 
-    async def _sweep_timers(self, cutoff: Instant, *, unresolved_cutoff: Instant) -> None:
+    async def _sweep_timers(self, cutoff: Instant, *, unresolved_cutoff: Instant) -> bool:
+        is_behind = False
+
         def find(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
+            nonlocal is_behind
             bounds = []
             for (lane,) in connection.execute(_LANES).fetchall():
                 old = connection.execute(_OLD_TIMERS, (lane, cutoff, SWEEP_ROWS_MAX)).fetchall()
@@ -203,12 +241,17 @@ class Sweep:
                 )
                 if gone:
                     bounds.append((lane, *gone[-1]))
+                is_behind |= len(gone) == SWEEP_ROWS_MAX
             return bounds
 
         await self._drop(_DROP_TIMERS, await self._file.reader.read(find))
+        return is_behind
 
-    async def _sweep_journal(self, cutoff: Instant) -> None:
+    async def _sweep_journal(self, cutoff: Instant) -> bool:
+        is_behind = False
+
         def find(connection: sqlite3.Connection) -> list[tuple[str, int, int]]:
+            nonlocal is_behind
             bounds = []
             for (lane,) in connection.execute(_LANES).fetchall():
                 # Segments become empty one after the other; what is left of them says that they
@@ -223,9 +266,11 @@ class Sweep:
                 old = list(takewhile(lambda entry: entry[1] < cutoff, entries))
                 if old:
                     bounds.append((lane, segment, old[-1][0]))
+                is_behind |= len(old) == SWEEP_ROWS_MAX
             return bounds
 
         await self._drop(_DROP_ENTRIES, await self._file.reader.read(find))
+        return is_behind
 
     def _newest_retired_through(self, connection: sqlite3.Connection, lane: str) -> int:
         """Return -1 where no checkpoint is found: then nothing may go."""
@@ -236,7 +281,7 @@ class Sweep:
                 return min(retired, int(seq) - 1)
         return -1
 
-    async def _sweep_bodies(self, cutoff: Instant) -> None:
+    async def _sweep_bodies(self, cutoff: Instant) -> bool:
         """Look at a stretch of the blocks; those that a timer keeps lie among the others."""
         start = self._bodies_walked
 
@@ -255,20 +300,26 @@ class Sweep:
         blocks, self._bodies_walked = await self._file.reader.read(find)
         if blocks:
             await self._file.writer.write(partial(_drop_blocks, blocks=blocks, cutoff=cutoff))
+        return len(blocks) == SWEEP_BLOCKS_MAX
 
-    async def _sweep_commands(self, cutoff: Instant) -> None:
+    async def _sweep_commands(self, cutoff: Instant) -> bool:
+        is_behind = False
+
         def find(connection: sqlite3.Connection) -> list[tuple[str, int]]:
+            nonlocal is_behind
             bounds = []
             for (lane,) in connection.execute(_LANES).fetchall():
                 old = connection.execute(_OLD_COMMANDS, (lane, cutoff, SWEEP_ROWS_MAX)).fetchall()
                 if old:
                     bounds.append((lane, old[-1][0]))
+                is_behind |= len(old) == SWEEP_ROWS_MAX
             return bounds
 
         await self._drop(_DROP_COMMANDS, await self._file.reader.read(find))
+        return is_behind
 
-    async def _walk(self, table: _Walked, cutoff: Instant) -> None:
-        """Sweep the next stretch of a table."""
+    async def _walk(self, table: _Walked, cutoff: Instant) -> bool:
+        """Sweep the next stretch of a table; return whether much of it was old."""
         start = self._walked.get(table, b"")
 
         def look(connection: sqlite3.Connection) -> tuple[bytes | None, int]:
@@ -281,6 +332,8 @@ class Sweep:
         if old_count:
             await self._drop(table.drop, [(start, end, cutoff)])
         self._walked[table] = end or b""
+        # Old rows lie among young ones, so a stretch is seldom old as a whole.
+        return old_count * _OLD_SHARE >= SWEEP_ROWS_MAX
 
     async def _sweep_small(self, table: _Small, cutoff: Instant) -> None:
         def find(connection: sqlite3.Connection) -> int:

@@ -122,6 +122,7 @@ async def test_a_trace_names_the_lane_after_its_row_there_is_gone(swept: Swept) 
 async def test_much_is_swept_step_by_step(swept: Swept, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "SWEEP_BLOCKS_MAX", 3)
     monkeypatch.setattr(sweep, "SWEEP_ROWS_MAX", 7)
+    monkeypatch.setattr(sweep, "SWEEP_ROUND_MS_MAX", 0)
     old = [ids_of_core(swept, 4, kind=kind) for kind in range(10)]
     for ids in old:
         await swept.write(ids)
