@@ -4,23 +4,72 @@ from typing import assert_never
 
 from cluster.egress.file_connector import FileConnector
 from cluster.egress.file_outbox import FileOutbox
+from cluster.egress.smtp_connector import SmtpConnector
+from cluster.egress.smtp_pool import PoolLimits, SmtpPool
+from cluster.egress.smtp_session import SmtpServer, tls_context
+from cluster.runtime.clock import SystemClock
 from cluster.runtime.connector_settings import (
     ConnectorSettings,
     FileConnectorSettings,
+    SmtpConnectorSettings,
     WebhookConnectorSettings,
 )
+from cluster.runtime.secrets import read_secret
+from pipeline.connectors.smtp.codec import Sender
+from pipeline.connectors.smtp.tls_mode import TlsMode
+from pipeline.errors import SettingInvalid
+from pipeline.instant import DurationMs
 from pipeline.ports import Connector
 
 
 def open_connector(name: str, settings: ConnectorSettings, *, outbox: FileOutbox) -> Connector:
     """Return the connector; the outbox is shared by those that write files.
 
-    Raises `SettingInvalid` if a secret that it names cannot be read.
+    Raises `SettingInvalid` if a secret or a file that it names cannot be read.
     """
     match settings:
         case FileConnectorSettings():
             return FileConnector(name=name, outbox=outbox)
         case WebhookConnectorSettings():
             raise NotImplementedError("webhooks")
+        case SmtpConnectorSettings():
+            return _open_smtp(name, settings)
         case _:
             assert_never(settings)
+
+
+def _open_smtp(name: str, settings: SmtpConnectorSettings) -> SmtpConnector:
+    context = None
+    if settings.tls is not TlsMode.NONE:
+        try:
+            context = tls_context(ca_file=settings.ca_file, is_verified=settings.verify_certificate)
+        except OSError as error:
+            raise SettingInvalid(
+                f"connectors.{name}.ca_file = {str(settings.ca_file)!r}: {error.strerror or error}"
+            ) from None
+    server = SmtpServer(
+        host=settings.host,
+        port=settings.port or settings.tls.usual_port,
+        tls=settings.tls,
+        tls_context=context,
+        hello=settings.sender_domain,
+        username=settings.username or "",
+        password="" if settings.password is None else read_secret(settings.password),
+        connect_timeout_ms=DurationMs(settings.connect_timeout_ms),
+        command_timeout_ms=DurationMs(settings.command_timeout_ms),
+        answer_timeout_ms=DurationMs(settings.acceptance_timeout_ms),
+    )
+    limits = PoolLimits(
+        connections_max=settings.connections,
+        mails_per_connection_max=settings.mails_per_connection,
+        idle_ms_max=DurationMs(settings.idle_timeout_ms),
+    )
+    sender = Sender(
+        address=settings.from_address,
+        domain=settings.sender_domain,
+        name=settings.from_name,
+        default_subject=settings.subject,
+    )
+    return SmtpConnector(
+        name=name, pool=SmtpPool(server, limits), sender=sender, clock=SystemClock()
+    )

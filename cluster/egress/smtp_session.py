@@ -13,7 +13,6 @@ import asyncio
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +27,7 @@ from pipeline.connectors.smtp.replies import (
     judge_silence,
     told,
 )
+from pipeline.connectors.smtp.tls_mode import TlsMode
 from pipeline.errors import ShardpostError
 from pipeline.instant import DurationMs
 from pipeline.lifecycle import Event
@@ -42,14 +42,6 @@ MayLeave = Callable[[], bool]
 
 class CannotConnect(ShardpostError):
     """The caller may try again later: no message was named to any server."""
-
-
-class TlsMode(StrEnum):
-    """When a connection is encrypted."""
-
-    STARTTLS = "starttls"  # after a first word in clear, or not at all: there is no falling back
-    IMPLICIT = "implicit"  # from the first byte
-    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,10 @@ stands in the environment or in a file.  Settings travel to other processes as a
 shows and logs, and the process that signs is the only one that needs to read them.
 """
 
+import re
 from enum import StrEnum
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
@@ -21,6 +23,7 @@ from pydantic import (
 )
 from pydantic_settings import NoDecode
 
+from pipeline.connectors.smtp.tls_mode import TlsMode
 from pipeline.errors import SubmissionInvalid
 from pipeline.limits import (
     CONNECTOR_CONCURRENCY_MAX,
@@ -32,7 +35,9 @@ from pipeline.limits import (
 from pipeline.outcome import ProviderClass
 
 # Their values are never shown, not even in a refusal.
-SECRET_SETTINGS: Final = frozenset({"authorization", "secrets"})
+SECRET_SETTINGS: Final = frozenset({"authorization", "password", "secrets"})
+
+_host: Final = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}").fullmatch
 
 
 class ConnectorKind(StrEnum):
@@ -40,6 +45,7 @@ class ConnectorKind(StrEnum):
 
     FILE = "file"  # JSON lines in the data folder's outbox
     WEBHOOK = "webhook"  # a signed POST
+    SMTP = "smtp"  # a mail
 
 
 def refuse_bool(value: object) -> object:
@@ -81,6 +87,12 @@ def _refuse_odd_url(url: str) -> str:
         raise ValueError(invalid.reason) from None
 
 
+def _refuse_odd_host(host: str) -> str:
+    if not _host(host):
+        raise ValueError("should be a host's name or address")
+    return host
+
+
 WholeNumber = Annotated[int, BeforeValidator(refuse_bool)]
 ConnectorName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 ChannelName = Annotated[str, AfterValidator(_refuse_unknown_channel)]
@@ -89,6 +101,8 @@ SecretName = Annotated[str, StringConstraints(pattern=r"^(?:env|file):[^\s,]+$")
 Port = Annotated[WholeNumber, Field(ge=1, le=65_535)]
 Rate = Annotated[float, BeforeValidator(refuse_bool), Field(ge=0.001, le=PERMIT_RATE_MAX)]
 AtOnce = Annotated[WholeNumber, Field(ge=1, le=PERMITS_AT_ONCE_MAX)]
+HostName = Annotated[str, AfterValidator(_refuse_odd_host)]
+OneLine = Annotated[str, StringConstraints(max_length=254)]
 Network = Annotated[str, AfterValidator(_refuse_odd_network)]
 Url = Annotated[str, AfterValidator(_refuse_odd_url)]
 
@@ -163,6 +177,66 @@ class WebhookConnectorSettings(_Connector):
         return self
 
 
+class SmtpConnectorSettings(_Connector):
+    """A mail to each recipient, by one server that passes them on."""
+
+    kind: Literal[ConnectorKind.SMTP] = ConnectorKind.SMTP
+    host: HostName
+    port: Port | None = None  # None: the usual one of `tls`
+    tls: TlsMode = TlsMode.STARTTLS
+    verify_certificate: bool = True
+    ca_file: Path | None = None  # None: the authorities that the system trusts
+    username: OneLine | None = None
+    password: SecretName | None = None
+    from_address: OneLine
+    from_name: OneLine = ""
+    # Of Message-IDs and of the addresses that bounces come to; None: that of `from_address`.
+    mail_domain: OneLine | None = None
+    subject: OneLine = ""  # of mails whose metadata names none
+    connections: WholeNumber = Field(default=8, ge=1, le=CONNECTOR_CONCURRENCY_MAX)
+    mails_per_connection: WholeNumber = Field(default=100, ge=1)
+    idle_timeout_ms: WholeNumber = Field(default=30_000, ge=1, le=600_000)
+    connect_timeout_ms: WholeNumber = Field(default=5_000, ge=1, le=60_000)
+    command_timeout_ms: WholeNumber = Field(default=30_000, ge=1, le=600_000)
+    # RFC 5321, 4.5.3.2.6: what is given up too early is in doubt, and often delivered.
+    acceptance_timeout_ms: WholeNumber = Field(default=600_000, ge=1, le=1_800_000)
+
+    @property
+    def sender_domain(self) -> str:
+        """Return the domain of Message-IDs and of bounces."""
+        return self.mail_domain or self.from_address.rpartition("@")[2].lower()
+
+    @model_validator(mode="after")
+    def _recipients_are_mail_addresses(self) -> Self:
+        if self.channels != ("email",):
+            raise ValueError('channels should be ["email"]: recipients are mail addresses')
+        return self
+
+    @model_validator(mode="after")
+    def _a_log_in_is_whole_and_encrypted(self) -> Self:
+        if (self.username is None) != (self.password is None):
+            raise ValueError("username and password should stand together")
+        if self.username is not None and self.tls is TlsMode.NONE:
+            raise ValueError('with a password, tls should be "starttls" or "implicit"')
+        return self
+
+    @model_validator(mode="after")
+    def _the_sender_can_stand_in_a_header(self) -> Self:
+        from pipeline.connectors.smtp.codec import MailInvalid, Sender
+
+        try:
+            Sender(
+                address=self.from_address,
+                domain=self.sender_domain,
+                name=self.from_name,
+                default_subject=self.subject,
+            )
+        except MailInvalid as invalid:
+            raise ValueError(str(invalid)) from None
+        return self
+
+
 ConnectorSettings = Annotated[
-    FileConnectorSettings | WebhookConnectorSettings, Field(discriminator="kind")
+    FileConnectorSettings | WebhookConnectorSettings | SmtpConnectorSettings,
+    Field(discriminator="kind"),
 ]

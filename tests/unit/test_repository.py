@@ -175,7 +175,9 @@ def test_the_lock_holds_every_package_with_its_hashes_and_fits_the_ranges() -> N
         *project["build-system"]["requires"],
     ]
     for requirement in asked:
-        match = re.match(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?(?:>=([0-9.]+))?$", requirement)
+        match = re.match(
+            r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?(?:>=([0-9.]+))?(?:,<[0-9.]+)?$", requirement
+        )
         assert match, requirement
         least = _version(match[2] or "0")
         assert locked.get(match[1].lower()), f"{match[1]} is not locked: run `make lock`"

@@ -7,9 +7,10 @@ from typing import Any
 import aiosmtplib
 import pytest
 
-from cluster.egress.smtp_session import SmtpServer, SmtpSession, TlsMode
+from cluster.egress.smtp_session import SmtpServer, SmtpSession
 from pipeline.connectors.smtp.codec import Mail
 from pipeline.connectors.smtp.replies import Verdict
+from pipeline.connectors.smtp.tls_mode import TlsMode
 from pipeline.instant import DurationMs
 from pipeline.lifecycle import Event
 

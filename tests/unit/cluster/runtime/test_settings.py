@@ -5,12 +5,25 @@ from pathlib import Path
 
 import pytest
 
-from cluster.runtime.connector_settings import FileConnectorSettings, WebhookConnectorSettings
+from cluster.runtime.connector_settings import (
+    FileConnectorSettings,
+    SmtpConnectorSettings,
+    WebhookConnectorSettings,
+)
 from cluster.runtime.settings import LogLevel, Settings, StoreKind, load_settings
+from pipeline.connectors.smtp.tls_mode import TlsMode
 from pipeline.errors import SettingInvalid
 from pipeline.instant import DurationMs
 from pipeline.limits import Windows
 from pipeline.outcome import ProviderClass
+
+MAIL = """
+[connectors.a]
+kind = "smtp"
+host = "mx.example"
+from_address = "news@b.example"
+"""
+EMAIL = f"{MAIL}channels = ['email']"
 
 
 class Place:
@@ -127,17 +140,35 @@ def test_a_variable_can_set_a_connector_of_any_kind(place: Place) -> None:
     }
 
 
+def test_mail_goes_out_as_the_file_says(place: Place) -> None:
+    place.file(EMAIL)
+    place.variable("SHARDPOST_CONNECTORS__A__TLS", "implicit")
+    mail = load_settings().connectors["a"]
+    assert isinstance(mail, SmtpConnectorSettings)
+    assert (mail.tls, mail.tls.usual_port, mail.port) == (TlsMode.IMPLICIT, 465, None)
+    assert mail.sender_domain == "b.example"
+    place.variable("SHARDPOST_CONNECTORS__A__MAIL_DOMAIN", "bounces.b.example")
+    mail = load_settings().connectors["a"]
+    assert isinstance(mail, SmtpConnectorSettings)
+    assert mail.sender_domain == "bounces.b.example"
+
+
 def test_a_kind_that_is_not_known_is_told_with_its_variable(place: Place) -> None:
     place.variable("SHARDPOST_CONNECTORS__A__KIND", "pigeon")
-    told = "SHARDPOST_CONNECTORS__A__KIND = 'pigeon': should be 'file' or 'webhook'"
+    told = "SHARDPOST_CONNECTORS__A__KIND = 'pigeon': should be 'file' or 'webhook' or 'smtp'"
     assert place.refusal() == told
 
 
-@pytest.mark.parametrize("name", ["secrets", "authorization"])
+@pytest.mark.parametrize("name", ["secrets", "authorization", "password"])
 def test_a_secret_that_stands_where_its_name_belongs_is_not_shown(place: Place, name: str) -> None:
     told = "should name where the secret stands, as env:VARIABLE or file:PATH"
     value = "['hidden']" if name == "secrets" else "'hidden'"
-    place.file(f"[connectors.a]\nkind = 'webhook'\nurl = 'https://a.example'\n{name} = {value}")
+    head = (
+        EMAIL
+        if name == "password"
+        else "[connectors.a]\nkind = 'webhook'\nurl = 'https://a.example'"
+    )
+    place.file(f"{head}\n{name} = {value}")
     assert place.refusal().endswith(f"{told}")
     assert "hidden" not in place.refusal()
     place.variable(f"SHARDPOST_CONNECTORS__A__{name.upper()}", "hidden")
@@ -297,7 +328,7 @@ def test_a_variable_that_is_not_ours_is_left_alone(place: Place) -> None:
         pytest.param("[connectors.a]", "connectors.a.kind is missing", id="no kind"),
         pytest.param(
             "[connectors.a]\nkind = 'pigeon'",
-            "connectors.a.kind = 'pigeon': should be 'file' or 'webhook'",
+            "connectors.a.kind = 'pigeon': should be 'file' or 'webhook' or 'smtp'",
             id="a kind that is not known",
         ),
         pytest.param(
@@ -330,6 +361,41 @@ def test_a_variable_that_is_not_ours_is_left_alone(place: Place) -> None:
             "allow_networks = ['10.0.0.1/8']",
             "'10.0.0.1/8': should be networks like 10.20.0.0/16",
             id="no network",
+        ),
+        pytest.param(
+            "[connectors.a]\nkind = 'smtp'\nchannels = ['email']\nfrom_address = 'a@b.example'",
+            "connectors.a.host is missing",
+            id="mail to nowhere",
+        ),
+        pytest.param(
+            f"{MAIL}\nchannels = []",
+            'channels should be ["email"]: recipients are mail addresses',
+            id="mail to numbers",
+        ),
+        pytest.param(
+            f"{EMAIL}\nusername = 'acme'",
+            "username and password should stand together",
+            id="half a log-in",
+        ),
+        pytest.param(
+            f"{EMAIL}\ntls = 'none'\nusername = 'acme'\npassword = 'env:X'",
+            'with a password, tls should be "starttls" or "implicit"',
+            id="a password in clear",
+        ),
+        pytest.param(
+            f'{EMAIL}\nsubject = "a\\nb"',
+            "a name and a subject hold no control characters",
+            id="a subject of two lines",
+        ),
+        pytest.param(
+            f"{EMAIL}\nmail_domain = 'b..example'",
+            "'b..example' should be a domain in small ASCII letters",
+            id="no domain",
+        ),
+        pytest.param(
+            EMAIL.replace("mx.example", "mx example"),
+            "connectors.a.host = 'mx example': should be a host's name or address",
+            id="no host",
         ),
         pytest.param("[connectors]", "connectors = {}: ", id="no connector"),
         pytest.param(
