@@ -14,6 +14,7 @@ that it let go of them: what it was granted last counts as in use until then.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -26,6 +27,7 @@ from pipeline.limits import (
     LIMITER_SILENT_PERIODS_MAX,
     LIMITER_SLOTS_MAX,
 )
+from pipeline.message import PRIORITIES
 from pipeline.route.fair_share import fill, in_whole
 from pipeline.route.permits import AdaptiveRate, Limit, LimitBook, LimitKey, PermitRun, SlotLine
 
@@ -33,7 +35,8 @@ PERIOD_US: Final = LIMITER_PERIOD_MS * 1_000
 LEAD_US: Final = LIMITER_LEAD_MS * 1_000
 
 # What a share of a saturated connector is worth: urgent far more than normal, normal than bulk.
-FLOW_WEIGHTS: Final[Mapping[str, int]] = {"urgent": 16, "normal": 4, "bulk": 1}
+FLOW_WEIGHTS: Final[Mapping[str, int]] = MappingProxyType({"urgent": 16, "normal": 4, "bulk": 1})
+assert tuple(FLOW_WEIGHTS) == PRIORITIES
 
 
 def flow_weight(band: str) -> int:

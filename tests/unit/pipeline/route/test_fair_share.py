@@ -2,7 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.lane_id import band_of
+from pipeline.message import PRIORITIES
 from pipeline.route.fair_share import fill, in_whole
+from pipeline.route.limiter import flow_weight
 
 
 @pytest.mark.parametrize(
@@ -70,3 +73,10 @@ def test_who_asked_for_nothing_gets_nothing_and_is_owed_nothing() -> None:
     owed = {"gone": 0.9, "a": 0.0}
     assert in_whole(3, {"a": 3.0, "b": 0.0}, owed) == {"a": 3, "b": 0}
     assert owed == {"a": 0.0}
+
+
+def test_every_band_has_a_weight_and_urgent_far_more_than_bulk() -> None:
+    urgent, normal, bulk = (
+        flow_weight(band_of(tenant="acme", priority=priority)) for priority in PRIORITIES
+    )
+    assert urgent >= 4 * normal >= 16 * bulk > 0
