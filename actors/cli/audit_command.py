@@ -52,15 +52,13 @@ class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
 class Audit:
     """Looks at one core after the other."""
 
-    def __init__(self, queries: OpenQueries, *, outbox: Path | None, now: Instant) -> None:
+    def __init__(self, queries: OpenQueries, *, outbox: Sequence[Path], now: Instant) -> None:
         self._queries = queries
         self._generation = queries.folder.generation
         self._is_running = queries.platform() is not None
         self._now = now
         self._findings = Findings()
-        self._files = (
-            None if outbox is None else outbox_files(outbox, self._generation, self._findings)
-        )
+        self._files = outbox_files(outbox, self._generation, self._findings) if outbox else None
         self._accounts: list[CoreAccount] = []
         self._lines = self._lines_torn = self._lines_too_old = 0
 
@@ -192,22 +190,26 @@ def show_audit(report: AuditReport) -> None:
         write_line(f"{report.findings_count - len(report.findings):,} more are not listed.")
 
 
-def _outbox_of(folder: Path, asked: Path | None, *, is_compared: bool) -> Path | None:
+def _outbox_of(folder: Path, asked: Sequence[Path], *, is_compared: bool) -> Sequence[Path]:
+    """Return the folders with lines; none if they are not to be compared."""
     if not is_compared:
-        return None
-    outbox = folder / _OUTBOX if asked is None else asked
-    if outbox.is_dir():
-        return outbox
-    if asked is None:
-        return None  # nothing was handed over to a file so far
-    raise InputInvalid(f"--outbox {asked}: there is no such folder; name the one with the lines")
+        return []
+    for place in asked:
+        if not place.is_dir():
+            raise InputInvalid(
+                f"--outbox {place}: there is no such folder; name the one with the lines"
+            )
+    if asked:
+        return asked
+    # If there is none, nothing was handed over to a file so far.
+    return [place for place in (folder / _OUTBOX,) if place.is_dir()]
 
 
 def _name(core: Core) -> str:
     return f"{core.node}/{core.shard}"
 
 
-async def _audit(data: Path | None, *, outbox: Path | None, is_compared: bool) -> AuditReport:
+async def _audit(data: Path | None, *, outbox: Sequence[Path], is_compared: bool) -> AuditReport:
     async with open_queries(data) as queries:
         return Audit(
             queries,
@@ -222,10 +224,10 @@ def register(app: typer.Typer) -> None:
     @app.command("audit")
     def _command(
         outbox: Annotated[
-            Path | None,
+            list[Path] | None,
             typer.Option(
                 metavar="PATH",
-                help="The lines of the file connector.",
+                help="The lines of the file connector; repeatable, for lines that were taken away.",
                 show_default="the outbox of the data folder",
             ),
         ] = None,
@@ -236,7 +238,7 @@ def register(app: typer.Typer) -> None:
         as_json: JsonOption = False,
     ) -> None:
         """Prove that every message is where the platform says it is, or list what is not."""
-        report = asyncio.run(_audit(data, outbox=outbox, is_compared=not is_skipped))
+        report = asyncio.run(_audit(data, outbox=outbox or [], is_compared=not is_skipped))
         if as_json:
             write_json(report)
         else:

@@ -49,7 +49,10 @@ MEANINGS: Final[Mapping[FindingKind, str]] = MappingProxyType(
         FindingKind.MISSED_ROW: "A row below its lane's offset is not resolved.",
         FindingKind.BOOKS_DIFFER: "A book and the timelines tell of different numbers.",
         FindingKind.LINE_TWICE: "The outbox has two lines of one message.",
-        FindingKind.LINE_MISSING: "A message is sent and the outbox has no line of it.",
+        FindingKind.LINE_MISSING: (
+            "A message is sent and the outbox has no line of it; if lines were taken away, name"
+            " every place of them with `--outbox`."
+        ),
         FindingKind.LINE_UNCLAIMED: "The outbox has a line of a message that was not handed over.",
         FindingKind.LINE_UNKNOWN: "The outbox has a line of a message that was never accepted.",
         FindingKind.LINE_UNREADABLE: "The outbox has something that is no line of ours.",

@@ -1,10 +1,14 @@
 """The lines of an outbox: which messages were written out, by core.
 
+Whoever reads the files may have taken them away, so there may be many places.  There a file may lie
+at any depth and have an ending behind its name, as those have that turn logs over; its name still
+tells the lane.
+
 A line that ends too early is what a process leaves that dies while it writes; its message is
 uncertain, so it is no hand-over and no finding.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -19,6 +23,7 @@ from pipeline.lane_id import LaneId
 from pipeline.limits import LINE_BYTES_MAX
 
 _BEGINNING: Final = b'{"message_id":"'
+_SUFFIX: Final = ".jsonl"
 _END: Final = b"}}"  # of the metadata, and of the line
 
 
@@ -43,14 +48,18 @@ class CoreLines:
 
 
 def outbox_files(
-    outbox: Path, generation: Generation, findings: Findings
+    places: Sequence[Path], generation: Generation, findings: Findings
 ) -> dict[Core, list[Path]]:
-    """Return the files of an outbox by core.  Raises `DataFolderUnusable`."""
+    """Return the files below these folders by core, each once.  Raises `DataFolderUnusable`."""
     files: dict[Core, list[Path]] = {core: [] for core in generation.cores}
+    outbox = places[0]
     try:
-        for path in sorted(outbox.glob("*/*")):
+        found: set[Path] = set()
+        for outbox in places:
+            found |= {path.resolve() for path in outbox.rglob("*") if not path.is_dir()}
+        for path in sorted(found):
             try:
-                lane = LaneId.parse(path.name.removesuffix(".jsonl"))
+                lane = LaneId.parse(path.name.partition(_SUFFIX)[0])
                 core = generation.cores[generation.index_of(Core(lane.node, lane.shard))]
             except (ValueError, CoreUnknown) as error:
                 findings.add(FindingKind.LINE_UNREADABLE, where=str(path), detail=str(error))

@@ -133,3 +133,37 @@ def test_another_outbox_may_be_named_or_none_compared(
     answer = audit("--outbox", tmp_path / "nope")
     assert answer.code == 3
     assert "there is no such folder" in answer.refusal
+
+
+# --- lines that were taken away -------------------------------------------------------------------
+
+
+def test_lines_that_were_taken_away_are_missed_until_their_place_is_named(
+    audit: Callable[..., Answer], broken: Broken, tmp_path: Path
+) -> None:
+    taken = tmp_path / "archive" / "today" / f"{broken.lines_file.name}.2026-11-22"
+    taken.parent.mkdir(parents=True)
+    count = len(broken.lines())
+    broken.lines_file.rename(taken)
+    answer = audit()
+    assert kinds(answer) == {"line_missing": count}
+    both = ["--outbox", broken.path / "outbox", "--outbox", tmp_path / "archive"]
+    answer = audit(*both)
+    assert (answer.code, answer.json["lines"]) == (0, COUNT)
+    with taken.open("ab") as file:
+        file.write(taken.read_bytes().splitlines(keepends=True)[0])
+    assert kinds(audit(*both)) == {"line_twice": 1}
+
+
+def test_a_file_that_two_places_hold_is_read_once(
+    audit: Callable[..., Answer], broken: Broken
+) -> None:
+    outbox = broken.path / "outbox"
+    answer = audit("--outbox", outbox, "--outbox", outbox / "sms")
+    assert (answer.code, answer.json["lines"]) == (0, COUNT)
+
+
+def test_every_place_must_be_there(audit: Callable[..., Answer], broken: Broken) -> None:
+    answer = audit("--outbox", broken.path / "outbox", "--outbox", broken.path / "nowhere")
+    assert answer.code == 3
+    assert "nowhere" in answer.refusal
