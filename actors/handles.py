@@ -58,7 +58,10 @@ class SchedulerActor(Scheduler):
 
     def __init__(self, config: SchedulerConfig, platform: PlatformConfig) -> None:
         configure_logging(platform.settings.log_level, platform.settings.log_format)
-        super().__init__(config, partial(open_scheduler_ports, platform, config.core))
+        super().__init__(
+            config,
+            partial(open_scheduler_ports, platform, config.core, find_limiter=find_limiter),
+        )
         self._birth = _at_birth(self.start())
 
     def __repr__(self) -> str:

@@ -20,6 +20,7 @@ from pipeline.ingest.accept import core_of
 from pipeline.ingest.doorbell import LaneRows
 from pipeline.instant import Instant, earlier
 from pipeline.lane import actions as act
+from pipeline.lane.admission import Admission
 from pipeline.lane.gate import Gate
 from pipeline.lane.lane import Lane
 from pipeline.lane.recovery import JournalReadBack, Recovered
@@ -30,6 +31,8 @@ from pipeline.limits import JOURNAL_PAGE_ENTRIES_MAX, Windows
 from pipeline.message import Body, MessageId, PartitionKey
 from pipeline.outcome import HandOver, Outcomes, Report
 from pipeline.ports import Clock, Connector, LaneStore
+from pipeline.route.lease import PermitDesk
+from pipeline.route.permits import LimitBook
 from pipeline.route.retry_policy import RetryPolicy
 
 log = structlog.get_logger(__name__)
@@ -48,6 +51,8 @@ class LaneRunnerPorts:
     store: LaneStore
     connectors: Mapping[str, Connector]  # by name
     gate: Gate
+    book: LimitBook
+    desk: PermitDesk
     clock: Clock
     watch: OwnerWatch
     generation: Generation
@@ -84,6 +89,10 @@ class LaneRunner:
         """The lane at work, None before its recovery ended."""
         return self._lane
 
+    def wake(self) -> None:
+        """Let the lane decide again: what it waited for may be there."""
+        self._wake.set()
+
     def drain(self) -> None:
         """Ask for the end: finish what is claimed, claim nothing more."""
         self._is_drain_asked = True
@@ -116,6 +125,7 @@ class LaneRunner:
             recovered,
             windows=self._windows,
             gate=self._ports.gate,
+            admission=Admission(self.lane_id, book=self._ports.book, desk=self._ports.desk),
             retry_policy=_RETRIES,
             chance=Random(),
             now=self._ports.clock.now(),
@@ -136,6 +146,7 @@ class LaneRunner:
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            lane.close()
 
     async def _work(self, lane: Lane) -> None:
         while not (lane.is_drained or lane.is_fenced):

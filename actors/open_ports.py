@@ -11,11 +11,13 @@ from actors.config import PlatformConfig
 from actors.doorbells import Bell, Doorbells
 from actors.ingester import IngesterPorts
 from actors.open_connector import open_connector
+from actors.permits import LimiterDoor
 from actors.registry import ActorWorld, RegistryPorts
 from actors.scheduler import SchedulerPorts
 from cluster.egress.file_outbox import FileOutbox
 from cluster.local.store import LocalStore
 from cluster.runtime.clock import SystemClock
+from cluster.runtime.routing import connector_routes, limit_book
 from cluster.runtime.settings import Settings
 from cluster.topology.generation import Core
 from pipeline.ingest.recipient import CHANNELS
@@ -23,7 +25,6 @@ from pipeline.instant import DurationMs
 from pipeline.lane.gate import ConnectorTerms, Gate
 from pipeline.limits import KEY_LIFE_MS
 from pipeline.ports import Connector
-from pipeline.route.connector_choice import ConnectorRoute
 
 OUTBOX = "outbox"
 
@@ -60,7 +61,12 @@ async def open_ingester_ports(
     )
 
 
-async def open_scheduler_ports(platform: PlatformConfig, core: Core) -> SchedulerPorts:
+async def open_scheduler_ports(
+    platform: PlatformConfig,
+    core: Core,
+    *,
+    find_limiter: Callable[[], Awaitable[LimiterDoor | None]],
+) -> SchedulerPorts:
     """Open the ports of a core's scheduler."""
     store, clock = _open_store(platform)
     settings = platform.settings
@@ -79,7 +85,9 @@ async def open_scheduler_ports(platform: PlatformConfig, core: Core) -> Schedule
         store=store,
         generations=await store.read_generations(),
         connectors=by_name,
-        gates=_gates(platform.settings, by_name),
+        gates=_gates(settings, by_name),
+        book=limit_book(settings.connectors),
+        find_limiter=find_limiter,
         clock=clock,
         close=close,
     )
@@ -88,15 +96,14 @@ async def open_scheduler_ports(platform: PlatformConfig, core: Core) -> Schedule
 def _gates(settings: Settings, connectors: Mapping[str, Connector]) -> dict[str, Gate]:
     terms = [
         ConnectorTerms(
-            route=ConnectorRoute(
-                name=name,
-                channels=frozenset(settings.connectors[name].channels),
+            route=route,
+            provider_class=connectors[route.name].provider_class,
+            has_receipts=connectors[route.name].has_receipts,
+            key_life_ms=DurationMs(
+                getattr(settings.connectors[route.name], "key_life_ms", KEY_LIFE_MS)
             ),
-            provider_class=connector.provider_class,
-            has_receipts=connector.has_receipts,
-            key_life_ms=DurationMs(getattr(settings.connectors[name], "key_life_ms", KEY_LIFE_MS)),
         )
-        for name, connector in connectors.items()
+        for route in connector_routes(settings.connectors)
     ]
     return {
         channel: Gate(channel, terms)

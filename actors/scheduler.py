@@ -11,6 +11,8 @@ from typing import Final
 import structlog
 
 from actors.lane_runner import LaneRunner, LaneRunnerPorts, runner_report
+from actors.permits import LimiterDoor, PermitClient
+from cluster.runtime.routing import limited_connectors
 from cluster.topology.generation import Core, Generation
 from pipeline.errors import StoreUnavailable, WriteUnknown
 from pipeline.ingest.accept import core_of
@@ -20,6 +22,8 @@ from pipeline.lane.takeover import GONE, OwnerWatch
 from pipeline.lane_id import LaneId
 from pipeline.limits import Windows
 from pipeline.ports import Beat, Clock, Connector, LaneStore
+from pipeline.route.lease import PermitDesk
+from pipeline.route.permits import LimitBook
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +51,8 @@ class SchedulerPorts:
     generations: Sequence[Generation]
     connectors: Mapping[str, Connector]  # by name
     gates: Mapping[str, Gate]  # by channel
+    book: LimitBook
+    find_limiter: Callable[[], Awaitable[LimiterDoor | None]]
     clock: Clock
     close: Callable[[], Awaitable[None]]
 
@@ -66,6 +72,8 @@ class Scheduler:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._is_draining = False
+        self._desk = PermitDesk(config.actor_name)
+        self._permits: PermitClient | None = None
 
     async def start(self) -> None:
         """Open the ports, take the lanes, begin to beat.
@@ -81,12 +89,29 @@ class Scheduler:
                     await ports.close()
                     raise
                 self._ports = ports
+                await self._ask_for_permits(ports)
                 create = asyncio.get_running_loop().create_task
                 self._loops = [
                     create(self._beat_for_ever(ports)),
                     create(self._look_for_lanes_for_ever(ports)),
                     create(self._sweep_for_ever(ports)),
                 ]
+
+    async def _ask_for_permits(self, ports: SchedulerPorts) -> None:
+        if not ports.book.limits:
+            return
+        self._desk = PermitDesk(self._config.actor_name, limited_connectors(ports.book))
+        self._permits = PermitClient(
+            self._desk,
+            find_limiter=ports.find_limiter,
+            clock=ports.clock,
+            on_grants=self._wake_lanes,
+        )
+        await self._permits.start()
+
+    def _wake_lanes(self) -> None:
+        for runner in self._runners.values():
+            runner.wake()
 
     async def ring(self, doorbell: bytes) -> list[str]:
         """Take a doorbell; return the names of the lanes that lag and want none for a while."""
@@ -119,6 +144,8 @@ class Scheduler:
             for loop in self._loops:
                 loop.cancel()
             await asyncio.gather(*self._loops, return_exceptions=True)
+            if self._permits is not None:
+                await self._permits.stop()
             # From here on others may take the lanes at once: nothing of them is held any more.
             await self._beat(ports, GONE)
             self._ports = None
@@ -185,6 +212,8 @@ class Scheduler:
                 store=ports.store,
                 connectors=ports.connectors,
                 gate=gate,
+                book=ports.book,
+                desk=self._desk,
                 clock=ports.clock,
                 watch=self._watch,
                 generation=generation,

@@ -13,6 +13,7 @@ from typing import Final
 
 from pipeline.instant import Instant, earlier, later
 from pipeline.lane.actions import Action, AskProvider, HandOverWindow, ReadClaimedBodies
+from pipeline.lane.admission import Admission
 from pipeline.lane.backlog import Backlog
 from pipeline.lane.doubts import Doubt, Doubts
 from pipeline.lane.entry import EntryBuilder
@@ -20,20 +21,19 @@ from pipeline.lane.gate import Gate
 from pipeline.lane.judgement import Judgement
 from pipeline.lane.recent import RecentSet
 from pipeline.lane.retries import Retries
+from pipeline.lane.selection import Selection
 from pipeline.lane.window import (
     Answer,
     Candidate,
     Window,
     add_expiry_line,
-    expired_positions,
     lines_bytes,
 )
-from pipeline.lifecycle import EVENT_MASK, Event, Step, attempt_awaited, next_claim
+from pipeline.lifecycle import Event, next_claim
 from pipeline.limits import (
     CLAIM_PAUSE_MS_MAX,
     CLAIM_PAUSE_MS_MIN,
     JOURNAL_LINES_BYTES_MAX,
-    OUTCOME_DETAILS_BYTES_MAX,
     Windows,
 )
 from pipeline.message import MessageId, TimerRow
@@ -54,6 +54,7 @@ class Claims:
         backlog: Backlog,
         gate: Gate,
         *,
+        admission: Admission,
         retry_policy: RetryPolicy,
         chance: Random,
         windows: Windows,
@@ -62,10 +63,12 @@ class Claims:
         self._recent = recent
         self._backlog = backlog
         self._gate = gate
+        self._admission = admission
         self._windows = windows
         self.retries = Retries(retry_policy, chance=chance, windows=windows, now=now)
         self.doubts = Doubts(retry_policy, chance=chance, windows=windows)
 
+        self._selection = Selection(backlog, gate, admission, windows=windows)
         self._judgement = Judgement(gate, self.doubts, self.retries, windows=windows)
 
         self._open: dict[int, Window] = {}
@@ -116,6 +119,7 @@ class Claims:
                 # Nothing left this process, and from here on nothing will.
                 count = len(claimed.message_ids)
                 unsent = Outcomes.all_alike(Event.NOT_SENT, count)
+                self._admission.on_outcomes(claimed, range(count), unsent)
                 self._answer(Answer(claimed, unsent, None))
             else:
                 self._to_hand_over.append(claimed.hand_over())
@@ -133,6 +137,7 @@ class Claims:
         unsent = outcomes.events.count(Event.NOT_SENT)
         self.handed_over_count += len(positions) - unsent
         self._gate.on_outcomes(window.connector, outcomes, now=now)
+        self._admission.on_outcomes(window, positions, outcomes)
         if unsent:
             self._pause_ms = min(max(2 * self._pause_ms, CLAIM_PAUSE_MS_MIN), CLAIM_PAUSE_MS_MAX)
             self._not_before = later(now, self._pause_ms)
@@ -226,8 +231,8 @@ class Claims:
             for window in self._open.values()
             if window.named_at < limit and not window.unjournaled_parts
         )
-        if self._may_claim(now):
-            names.update(self._gate.sole or self._choose(now, self._room()))
+        if now >= self._not_before:
+            names.update(self._selection.connectors(now, room=self._room()))
         if not names:
             return ""
         self._last_turn = min([name for name in names if name > self._last_turn] or names)
@@ -319,46 +324,28 @@ class Claims:
         self, builder: EntryBuilder, connector: str, now: Instant, *, room_bytes: int
     ) -> None:
         """Move candidates into the connector's next window, up to F claims without outcome."""
-        if not self._may_claim(now):
-            return
-        taken = self._choose(now, self._room()).get(connector, [])
-        # The outcomes of a window come with details, and must fit in one body as well.
-        room_bytes = min(room_bytes, JOURNAL_LINES_BYTES_MAX - OUTCOME_DETAILS_BYTES_MAX)
-        while taken and lines_bytes([c.group for _, c in taken], {}) > room_bytes:
-            taken = taken[: len(taken) // 2]
-        if not taken:
-            return
-        self._backlog.claim(id_ for id_, _ in taken)
-        expired = expired_positions(
-            [candidate for _, candidate in taken],
-            now=now,
-            validity_ms_max=self._windows.validity_ms_max,
-        )
-        if expired:
-            for n in sorted(expired):
-                add_expiry_line(builder, *taken[n])
-            taken = [pair for n, pair in enumerate(taken) if n not in expired]
-            if not taken:
-                return
-        self._gate.on_submit(connector, now=now)
-        pks, borns, groups, folds, bodies, _ = zip(*(c for _, c in taken), strict=True)
-        steps: list[int] = (
-            [next_claim(fold) for fold in folds] if any(folds) else [_FIRST_CLAIM] * len(taken)
-        )
-        window = Window(
-            connector=connector,
-            message_ids=[id_ for id_, _ in taken],
-            partition_keys=pks,
-            borns=borns,
-            groups=groups,
-            steps=steps,
-            bodies=bodies,
-            claimed_at=now,
-            named_at=now,
-            send_before=later(now, self._windows.send_deadline_ms),
-        )
-        window.add_claim_lines(builder, [(fold or 0) & EVENT_MASK for fold in folds])
-        self._claimed = window
+        if now >= self._not_before:
+            self._claimed = self._selection.take(
+                builder, connector, now, room=self._room(), room_bytes=room_bytes
+            )
+
+    def next_permit_at(self, now: Instant) -> Instant | None:
+        """Return when the next permit comes that the lane waits for."""
+        if not self._backlog.has_candidates:
+            self._admission.want_nothing()
+        return self._admission.next_at(now)
+
+    def close(self) -> None:
+        """Give back what is held: the lane is over."""
+        self._admission.want_nothing()
+        for window in self._open.values():
+            if window.permits:
+                at = (
+                    range(len(window.permits))
+                    if window.open_positions is None
+                    else window.open_positions
+                )
+                self._admission.give_back([window.permits[n] for n in at])
 
     def on_appended(self, seq: int) -> None:
         """Note the seq of the append that carries what was added."""
@@ -377,20 +364,3 @@ class Claims:
 
     def _room(self) -> int:
         return self._windows.claims_open_max - self.open_count
-
-    def _may_claim(self, now: Instant) -> bool:
-        return self._room() > 0 and self._backlog.has_candidates and now >= self._not_before
-
-    def _choose(self, now: Instant, room: int) -> Mapping[str, list[tuple[MessageId, Candidate]]]:
-        """Return who may have which of the first candidates."""
-        taken = self._backlog.first_candidates(room)
-        attempts = [
-            1 if candidate.fold is None else attempt_awaited(Step(candidate.fold)) or 1
-            for _, candidate in taken
-        ]
-        choice = self._gate.choose([id_ for id_, _ in taken], attempts, now=now)
-        chosen: dict[str, list[tuple[MessageId, Candidate]]] = {}
-        for name, positions in choice.by_connector.items():
-            limit = self._gate.room(name, now=now)
-            chosen[name] = [taken[n] for n in positions[:limit]]
-        return chosen

@@ -23,6 +23,7 @@ from typing import Final
 
 from pipeline.instant import Instant, later
 from pipeline.lane.actions import Action, Append
+from pipeline.lane.admission import Admission
 from pipeline.lane.backlog import Backlog
 from pipeline.lane.claims import Claims
 from pipeline.lane.entry import Checkpoint, Entry, EntryBuilder, encode_entry
@@ -56,6 +57,7 @@ class Lane:
         *,
         windows: Windows,
         gate: Gate,
+        admission: Admission,
         retry_policy: RetryPolicy,
         chance: Random,
         now: Instant,
@@ -80,6 +82,7 @@ class Lane:
             self._recent,
             self._backlog,
             gate,
+            admission=admission,
             retry_policy=retry_policy,
             chance=chance,
             windows=windows,
@@ -166,7 +169,11 @@ class Lane:
             wake_at = soon
         else:
             wake_at = min(self._backlog.next_read_at, self._timers.next_read_at())
-        for due_at in (self._backlog.next_due_at, self._claims.doubts.next_due_at):
+        for due_at in (
+            self._backlog.next_due_at,
+            self._claims.doubts.next_due_at,
+            self._claims.next_permit_at(self._decided_at),
+        ):
             if due_at is not None:
                 wake_at = min(wake_at, due_at)
         # What was to be done already and was not, has no room yet.
@@ -183,6 +190,10 @@ class Lane:
             or self._timers.is_behind
             or self._recent.has_entries
         )
+
+    def close(self) -> None:
+        """Give back what the lane holds of what others share.  Nothing may follow."""
+        self._claims.close()
 
     def drain(self) -> None:
         """Claim nothing more; finish what is claimed.  May be called twice."""

@@ -11,6 +11,7 @@ from pipeline.lifecycle import EVENT_MASK, Event, Step, attempt_of, next_claim
 from pipeline.limits import OUTCOME_DETAIL_CHARS_MAX, OUTCOME_DETAILS_BYTES_MAX
 from pipeline.message import Body, MessageId, PartitionKey, expiry_of
 from pipeline.outcome import Outcomes
+from pipeline.route.permits import LimitKey
 
 _LINE_BYTES: Final = 31  # id, step, event before, born, number of the group
 
@@ -48,6 +49,7 @@ class Window:
     is_recovered: bool = False  # claimed by a predecessor, which may hand it over at any time
     # Of those recovered: positions whose first claim is older than what was read back.
     claimed_before: frozenset[int] = frozenset()
+    permits: Sequence[tuple[LimitKey, ...]] = ()  # of each message, if its connector has limits
     unjournaled_parts: int = 0  # outcomes that came and are in no entry yet
 
     @property

@@ -71,6 +71,10 @@ class LimitBook:
         )
         return tuple(key for key in candidates if self.limit_of(key) is not None)
 
+    def limits_destinations(self, connector: str) -> bool:
+        """Return whether it matters for a permit where a message goes."""
+        return any(key.startswith(f"destination:{connector}|") for key in self.limits)
+
     def is_limited(self, connector: str) -> bool:
         """Return whether any message by this connector needs a permit."""
         prefixes = (f"sender:{connector}|", f"destination:{connector}|")

@@ -1,11 +1,17 @@
-"""Gates of a channel with one connector."""
+"""Gates of a channel with one connector, and lanes without limits."""
 
 from pipeline.instant import DurationMs
+from pipeline.lane.admission import Admission
 from pipeline.lane.gate import ConnectorTerms, Gate
+from pipeline.lane_id import LaneId
 from pipeline.limits import KEY_LIFE_MS
 from pipeline.outcome import ProviderClass
 from pipeline.route.connector_choice import ConnectorRoute
+from pipeline.route.lease import PermitDesk
+from pipeline.route.permits import LimitBook
 from pipeline.route.provider_health import HealthRule
+
+LANE = LaneId(1, "n1", 0, "sms", "bulk-1")
 
 # So patient that it never turns red.
 PATIENT = HealthRule(failures_in_row_max=1_000_000)
@@ -38,3 +44,8 @@ def terms_of(
         key_life_ms=key_life_ms,
         health=health,
     )
+
+
+def unlimited(lane: LaneId = LANE) -> Admission:
+    """Return the admission of a lane whose connectors have no limits."""
+    return Admission(lane, book=LimitBook(), desk=PermitDesk("me"))

@@ -16,6 +16,8 @@ from pipeline.limits import Windows
 from pipeline.message import AT_ONCE, BufferEntry, MessageId, MessageRow, PartitionKey
 from pipeline.outcome import HandOver, Outcomes, ProviderClass, Report
 from pipeline.ports import Beat
+from pipeline.route.lease import PermitDesk
+from pipeline.route.permits import LimitBook
 from tests.contract.store_under_test import make_body
 from tests.support.faulty_store import FaultyStore, StoreWorld
 from tests.support.gates import gate_of
@@ -164,6 +166,8 @@ class LaneActors:
                 store=store.port,
                 connectors={"counting": connector or CountingConnector(self.log)},
                 gate=gate_of("counting"),
+                book=LimitBook(),
+                desk=PermitDesk(name),
                 clock=self.clock,
                 watch=OwnerWatch(steal_after_ms=windows.steal_after_ms),
                 generation=self.generation,
@@ -186,6 +190,9 @@ class LaneActors:
         async def close() -> None:
             self.closed.append(name)
 
+        async def no_limiter() -> None:
+            return None
+
         async def open_ports() -> SchedulerPorts:
             self.opened.append(name)
             made = connector or CountingConnector(self.log)
@@ -193,6 +200,8 @@ class LaneActors:
                 store=store.port,
                 generations=[self.generation],
                 connectors={made.name: made},
+                book=LimitBook(),
+                find_limiter=no_limiter,
                 gates={channel: gate_of(made.name) for channel in channels},
                 clock=self.clock,
                 close=close,

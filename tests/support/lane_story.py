@@ -45,7 +45,7 @@ from pipeline.outcome import Outcomes
 from pipeline.ports import BufferPage, TimerPage
 from pipeline.route.retry_policy import RetryPolicy
 from tests.support.fake_clock import NOW
-from tests.support.gates import gate_of
+from tests.support.gates import gate_of, unlimited
 from tests.support.lane_world import body_of
 
 WINDOWS: Final = Windows(claims_open_max=4)
@@ -98,6 +98,7 @@ class LaneStory:
             recovered or fresh(windows=windows),
             windows=windows,
             gate=gate or gate_of(),
+            admission=unlimited(),
             retry_policy=RetryPolicy(
                 backoff_base_ms=DurationMs(1_000), backoff_cap_ms=DurationMs(3_600_000)
             ),

@@ -41,7 +41,7 @@ from pipeline.message import (
 from pipeline.outcome import Outcomes, ProviderClass
 from pipeline.ports import BookCell, BufferPage, JournalEntry, TimerPage
 from pipeline.route.retry_policy import RetryPolicy
-from tests.support.gates import gate_of
+from tests.support.gates import gate_of, unlimited
 
 WINDOWS = Windows(
     claims_open_max=4,
@@ -235,6 +235,7 @@ class LaneWorld:
             recovered,
             windows=WINDOWS,
             gate=self.gate,
+            admission=unlimited(),
             retry_policy=RETRIES,
             chance=random.Random(self.chance.getrandbits(32)),
             now=self.now,

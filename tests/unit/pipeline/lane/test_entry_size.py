@@ -26,7 +26,7 @@ from pipeline.outcome import Outcomes
 from pipeline.ports import JournalEntry
 from pipeline.route.retry_policy import RetryPolicy
 from tests.support.fake_clock import NOW
-from tests.support.gates import gate_of
+from tests.support.gates import gate_of, unlimited
 from tests.support.lane_story import fresh
 from tests.support.lane_world import body_of
 
@@ -62,6 +62,7 @@ class Journal:
         self.lane = Lane(
             fresh(windows=self.windows),
             windows=self.windows,
+            admission=unlimited(),
             retry_policy=RetryPolicy(),
             chance=Random(0),
             gate=gate_of("c" * 64),
@@ -171,6 +172,7 @@ def test_what_a_successor_says_of_open_claims_fits(group_of: Callable[[int], str
     successor.lane = Lane(
         read_back.result(),
         windows=successor.windows,
+        admission=unlimited(),
         retry_policy=RetryPolicy(),
         chance=Random(0),
         gate=gate_of("c" * 64),

@@ -1,0 +1,107 @@
+"""Which of a lane's candidates are claimed next, for which connector."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from pipeline.instant import Instant, later
+from pipeline.lane.admission import Admission
+from pipeline.lane.backlog import Backlog
+from pipeline.lane.entry import EntryBuilder
+from pipeline.lane.gate import Gate
+from pipeline.lane.window import (
+    Candidate,
+    Window,
+    add_expiry_line,
+    expired_positions,
+    lines_bytes,
+)
+from pipeline.lifecycle import EVENT_MASK, Step, attempt_awaited, next_claim
+from pipeline.limits import JOURNAL_LINES_BYTES_MAX, OUTCOME_DETAILS_BYTES_MAX, Windows
+from pipeline.message import MessageId
+
+_FIRST_CLAIM: Final = next_claim(None)
+
+_Pairs = Sequence[tuple[MessageId, Candidate]]
+
+
+class Selection:
+    """Takes candidates out of the backlog: those that expired, and those that may leave now."""
+
+    def __init__(
+        self, backlog: Backlog, gate: Gate, admission: Admission, *, windows: Windows
+    ) -> None:
+        self._backlog = backlog
+        self._gate = gate
+        self._admission = admission
+        self._windows = windows
+
+    def connectors(self, now: Instant, *, room: int) -> Sequence[str]:
+        """Return the connectors that may be given one of the first candidates."""
+        if room <= 0 or not self._backlog.has_candidates:
+            return ()
+        return self._gate.sole or tuple(self._choose(now, room))
+
+    def take(
+        self, builder: EntryBuilder, connector: str, now: Instant, *, room: int, room_bytes: int
+    ) -> Window | None:
+        """Return the connector's next window of up to `room` messages, its lines added."""
+        if room <= 0 or not self._backlog.has_candidates:
+            return None
+        taken = self._choose(now, room).get(connector, ())
+        # The outcomes of a window come with details, and must fit in one body as well.
+        room_bytes = min(room_bytes, JOURNAL_LINES_BYTES_MAX - OUTCOME_DETAILS_BYTES_MAX)
+        while taken and lines_bytes([c.group for _, c in taken], {}) > room_bytes:
+            taken = taken[: len(taken) // 2]
+        taken = self._expire(builder, taken, now=now)
+        taken, permits = self._admission.admit(connector, taken, now=now)
+        if not taken:
+            return None
+        self._backlog.claim(id_ for id_, _ in taken)
+        self._gate.on_submit(connector, now=now)
+        pks, borns, groups, folds, bodies, _ = zip(*(c for _, c in taken), strict=True)
+        steps: list[int] = (
+            [next_claim(fold) for fold in folds] if any(folds) else [_FIRST_CLAIM] * len(taken)
+        )
+        window = Window(
+            connector=connector,
+            message_ids=[id_ for id_, _ in taken],
+            partition_keys=pks,
+            borns=borns,
+            groups=groups,
+            steps=steps,
+            bodies=bodies,
+            claimed_at=now,
+            named_at=now,
+            send_before=later(now, self._windows.send_deadline_ms),
+            permits=permits,
+        )
+        window.add_claim_lines(builder, [(fold or 0) & EVENT_MASK for fold in folds])
+        return window
+
+    def _expire(self, builder: EntryBuilder, taken: _Pairs, *, now: Instant) -> _Pairs:
+        """End what is not worth sending any more; return the others."""
+        expired = expired_positions(
+            [candidate for _, candidate in taken],
+            now=now,
+            validity_ms_max=self._windows.validity_ms_max,
+        )
+        if not expired:
+            return taken
+        self._backlog.claim(taken[n][0] for n in expired)
+        for n in sorted(expired):
+            add_expiry_line(builder, *taken[n])
+        return [pair for n, pair in enumerate(taken) if n not in expired]
+
+    def _choose(self, now: Instant, room: int) -> Mapping[str, _Pairs]:
+        """Return who may have which of the first candidates."""
+        taken = self._backlog.first_candidates(room)
+        attempts = [
+            1 if candidate.fold is None else attempt_awaited(Step(candidate.fold)) or 1
+            for _, candidate in taken
+        ]
+        choice = self._gate.choose([id_ for id_, _ in taken], attempts, now=now)
+        chosen: dict[str, _Pairs] = {}
+        for name, positions in choice.by_connector.items():
+            limit = self._gate.room(name, now=now)
+            chosen[name] = [taken[n] for n in positions[:limit]]
+        return chosen
