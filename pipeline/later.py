@@ -71,6 +71,32 @@ class GroupOrder(NamedTuple):
 ORDER_FAMILIES: Final = {"pause": "flow", "resume": "flow", "cancel": "fate"}
 
 
+class ReceiptRow(NamedTuple):
+    """What one side knows of a provider's reference: whose message it is, or what became of it."""
+
+    ref: bytes  # 16 bytes: a hash of the connector and the reference; its core is that of its token
+    side: str  # owner or provider
+    key: str  # tells this row from others of its side; a repeat has the same
+    message_id: bytes  # b"" where the side does not know it
+    pk: bytes
+    lane: str
+    event: int
+    at: Instant
+    detail: str
+
+
+class SuppressionRow(NamedTuple):
+    """Somebody who gets nothing from a tenant on a channel."""
+
+    key: bytes  # 16 bytes: a hash of tenant, channel and recipient; its core is that of its token
+    tenant: str
+    channel: str
+    recipient: str  # may be empty: the key is enough to hold a message back
+    since: Instant
+    reason: str
+    by: str
+
+
 class TimerWriter(Protocol):
     """Whoever schedules: an ingester a message, a lane an attempt."""
 
@@ -99,7 +125,45 @@ class GroupOrderReader(Protocol):
         ...
 
 
-class LaterIngest(TimerWriter, ResultReader, Protocol):
+class Receipts(Protocol):
+    """Whoever learns of a reference: the lane's owner from a submit, a receiver from a receipt."""
+
+    async def write_receipts(self, core: Core, rows: Sequence[ReceiptRow]) -> None:
+        """Write rows; one whose (ref, side, key) is there stays as it is.
+
+        Each side writes its row and then reads the partition.  So of two sides that do this at
+        once at least one sees both rows.
+        """
+        ...
+
+    async def read_receipts(self, core: Core, refs: Sequence[bytes]) -> list[ReceiptRow]:
+        """Return the rows of these references, in order of (ref, side, key), at QUORUM."""
+        ...
+
+
+class Suppressions(Protocol):
+    """Whoever puts somebody on the list of a tenant, takes them off, or looks."""
+
+    async def put_suppressions(self, core: Core, rows: Sequence[SuppressionRow]) -> None:
+        """Note suppressions.
+
+        Of a row and a removal of one key the one with the later instant stays, in whatever order
+        they come; a repeat is harmless.
+        """
+        ...
+
+    async def remove_suppressions(self, core: Core, keys: Sequence[bytes], *, at: Instant) -> None:
+        """Let these keys be suppressed no longer, unless they are again since a later instant."""
+        ...
+
+    async def read_suppressions(
+        self, core: Core, keys: Sequence[bytes]
+    ) -> dict[bytes, SuppressionRow]:
+        """Return those of the keys that are suppressed."""
+        ...
+
+
+class LaterIngest(TimerWriter, ResultReader, Receipts, Suppressions, Protocol):
     """What an ingester has of this."""
 
     async def write_commands(self, lane: LaneId, entries: Sequence[CommandEntry]) -> None:
@@ -120,7 +184,7 @@ class LaterIngest(TimerWriter, ResultReader, Protocol):
         ...
 
 
-class LaterLane(TimerWriter, GroupOrderReader, Protocol):
+class LaterLane(TimerWriter, GroupOrderReader, Receipts, Suppressions, Protocol):
     """What the scheduler of a core has of this."""
 
     async def read_timers(
@@ -171,4 +235,14 @@ class LaterQueries(ResultReader, GroupOrderReader, Protocol):
 
     async def count_timers(self, lane: LaneId, *, from_due: Instant) -> Mapping[str, int]:
         """Return the number of timers of first attempts with due_at >= from_due, by group key."""
+        ...
+
+    async def receipts_of(self, message_id: MessageId) -> list[ReceiptRow]:
+        """Return the rows of every reference that an owner knows as this message's."""
+        ...
+
+    async def suppressions(
+        self, tenant: str, *, limit: int, after: bytes | None
+    ) -> tuple[list[SuppressionRow], bytes | None]:
+        """Return a page of a tenant's suppressions, and where the next begins; None: the last."""
         ...

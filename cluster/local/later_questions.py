@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
-from cluster.local import commands, timers
-from cluster.topology.generation import Core
+from cluster.local import commands, receipts, suppressions, timers
+from cluster.topology.generation import Core, Generation
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
-from pipeline.later import CommandResult, GroupOrder
+from pipeline.later import CommandResult, GroupOrder, ReceiptRow, SuppressionRow
 from pipeline.message import MessageId, TimerRow
 
 ResultT = TypeVar("ResultT")
@@ -21,6 +21,8 @@ _SCHEMA: Final = 2
 
 class LaterQuestions(ABC):
     """For queries that know their files."""
+
+    _generation: Generation
 
     async def timers_of(self, lane: LaneId, message_id: MessageId) -> list[TimerRow]:
         """Return the timers of a message, first due first; also those that were resolved."""
@@ -40,6 +42,35 @@ class LaterQuestions(ABC):
     async def read_group_orders(self, core: Core) -> list[GroupOrder]:
         """Return the orders that hold, in order of (group, family)."""
         return await self._read(core, commands.read_group_orders, [], since_schema=_SCHEMA)
+
+    async def receipts_of(self, message_id: MessageId) -> list[ReceiptRow]:
+        """Return the rows of every reference that an owner knows as this message's."""
+        read = partial(receipts.of_message, message_id=message_id)
+        found: list[ReceiptRow] = []
+        for core in self._generation.cores:
+            found += await self._read(core, read, [], since_schema=_SCHEMA)
+        return found
+
+    async def suppressions(
+        self, tenant: str, *, limit: int, after: bytes | None
+    ) -> tuple[list[SuppressionRow], bytes | None]:
+        """Return a page of a tenant's suppressions, and where the next begins; None: the last.
+
+        Core by core; where a page ended is (number of the core, the last key).
+        """
+        cores = self._generation.cores
+        core_no, last = (0, b"") if after is None else (after[0], after[1:])
+        page: list[SuppressionRow] = []
+        while core_no < len(cores):
+            room = limit - len(page)
+            read = partial(suppressions.of_tenant, tenant=tenant, after=last, limit=room + 1)
+            none: list[SuppressionRow] = []
+            found = await self._read(cores[core_no], read, none, since_schema=_SCHEMA)
+            page += found[:room]
+            if len(found) > room:
+                return page, bytes([core_no]) + (found[room - 1].key if room else last)
+            core_no, last = core_no + 1, b""
+        return page, None
 
     @abstractmethod
     async def _read(

@@ -4,12 +4,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
 
-from cluster.local import commands, timers
+from cluster.local import commands, receipts, suppressions, timers
 from cluster.local.core_file import CoreFile
 from cluster.topology.generation import Core
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
-from pipeline.later import CommandEntry, CommandPage, CommandResult, GroupOrder, TimerPage
+from pipeline.later import (
+    CommandEntry,
+    CommandPage,
+    CommandResult,
+    GroupOrder,
+    ReceiptRow,
+    SuppressionRow,
+    TimerPage,
+)
 from pipeline.message import TimerRow
 
 
@@ -92,6 +100,37 @@ class LaterVerbs(ABC):
     async def read_group_orders(self, core: Core) -> list[GroupOrder]:
         """Return the orders that hold, in order of (group, family)."""
         return await self._file(core).reader.read(commands.read_group_orders)
+
+    async def write_receipts(self, core: Core, rows: Sequence[ReceiptRow]) -> None:
+        """Write rows; one whose (ref, side, key) is there stays as it is."""
+        if rows:
+            await self._file(core).writer.write(
+                partial(receipts.write, rows=rows), row_count=len(rows)
+            )
+
+    async def read_receipts(self, core: Core, refs: Sequence[bytes]) -> list[ReceiptRow]:
+        """Return the rows of these references, in order of (ref, side, key)."""
+        return await self._file(core).reader.read(partial(receipts.read, refs=refs))
+
+    async def put_suppressions(self, core: Core, rows: Sequence[SuppressionRow]) -> None:
+        """Note suppressions; of what is told of one key the latest stays."""
+        if rows:
+            await self._file(core).writer.write(
+                partial(suppressions.put, rows=rows), row_count=len(rows)
+            )
+
+    async def remove_suppressions(self, core: Core, keys: Sequence[bytes], *, at: Instant) -> None:
+        """Let these keys be suppressed no longer, unless they are since a later instant."""
+        if keys:
+            await self._file(core).writer.write(
+                partial(suppressions.remove, keys=keys, at=at), row_count=len(keys)
+            )
+
+    async def read_suppressions(
+        self, core: Core, keys: Sequence[bytes]
+    ) -> dict[bytes, SuppressionRow]:
+        """Return those of the keys that are suppressed."""
+        return await self._file(core).reader.read(partial(suppressions.read, keys=keys))
 
     @abstractmethod
     def _file(self, core: Core) -> CoreFile:

@@ -93,6 +93,22 @@ CREATE TABLE timers (
 -- Blocks of bodies that a timer needs, and until when.
 CREATE TABLE kept_bodies (block INTEGER PRIMARY KEY, until INTEGER NOT NULL);
 
+CREATE TABLE receipts (
+    ref BLOB NOT NULL, side TEXT NOT NULL, key TEXT NOT NULL, message_id BLOB NOT NULL,
+    pk BLOB NOT NULL, lane TEXT NOT NULL, event INTEGER NOT NULL, at INTEGER NOT NULL,
+    detail TEXT NOT NULL,
+    PRIMARY KEY (ref, side, key)
+) WITHOUT ROWID;
+CREATE INDEX references_of ON receipts (message_id) WHERE side = 'owner';
+
+-- What was removed stays for a while, so that an older row that comes late does not bring it back.
+CREATE TABLE suppressions (
+    key BLOB PRIMARY KEY, tenant TEXT NOT NULL, channel TEXT NOT NULL, recipient TEXT NOT NULL,
+    since INTEGER NOT NULL, reason TEXT NOT NULL, asked_by TEXT NOT NULL,
+    is_removed INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX suppressions_of ON suppressions (tenant, key) WHERE NOT is_removed;
+
 CREATE TABLE segment_hints (lane TEXT PRIMARY KEY, segment INTEGER NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE commands (

@@ -105,17 +105,19 @@ class _Walked(NamedTuple):
     drop: str
 
     @classmethod
-    def of(cls, table: str, *, id_: str = "id", at: str = "at") -> "_Walked":
+    def of(cls, table: str, *, id_: str = "id", at: str = "at", only: str = "true") -> "_Walked":
         return cls(
-            f"SELECT max({id_}), count(*) FILTER (WHERE {at} < ?2)"
-            f" FROM (SELECT {id_}, {at} FROM {table} WHERE {id_} > ?1 ORDER BY {id_} LIMIT ?3)",
-            f"DELETE FROM {table} WHERE {id_} > ? AND {id_} <= ? AND {at} < ?",
+            f"SELECT max({id_}), count(*) FILTER (WHERE {at} < ?2 AND {only})"
+            f" FROM (SELECT * FROM {table} WHERE {id_} > ?1 ORDER BY {id_} LIMIT ?3)",
+            f"DELETE FROM {table} WHERE {id_} > ? AND {id_} <= ? AND {at} < ? AND {only}",
         )
 
 
 _TIMELINE: Final = _Walked.of("timeline")
 _IDEM: Final = _Walked.of("idem", at="born")
 _RESULTS: Final = _Walked.of("results")
+_RECEIPTS: Final = _Walked.of("receipts", id_="ref")
+_REMOVED: Final = _Walked.of("suppressions", id_="key", at="since", only="is_removed")
 
 
 class _Small(NamedTuple):
@@ -200,6 +202,8 @@ class Sweep:
             partial(self._sweep_commands, messages),
             partial(self._walk, _TIMELINE, timeline),
             partial(self._walk, _RESULTS, timeline),
+            partial(self._walk, _RECEIPTS, timeline),
+            partial(self._walk, _REMOVED, timeline),
             partial(self._walk, _IDEM, earlier(now, windows.idem_ttl_ms)),
         ]
 

@@ -9,6 +9,7 @@ from tests.contract.commands import CommandsContract
 from tests.contract.ingest_store import IngestStoreContract
 from tests.contract.lane_store import LaneStoreContract
 from tests.contract.query_store import QueryStoreContract
+from tests.contract.receipts import ReceiptsContract, SuppressionsContract
 from tests.contract.segments import SegmentsContract
 from tests.contract.store_under_test import Rows, buffer_entry, read_all
 from tests.contract.timers import TimersContract
@@ -53,4 +54,12 @@ class TestLocalCommands(CommandsContract):
 
 
 class TestLocalSegments(SegmentsContract):
+    pass
+
+
+class TestLocalReceipts(ReceiptsContract):
+    pass
+
+
+class TestLocalSuppressions(SuppressionsContract):
     pass
