@@ -1,4 +1,8 @@
-"""The sum over a tree against processes that each burn a known amount of CPU time."""
+"""The sum over a tree against processes that each burn a known amount of CPU time.
+
+How long that takes by the wall is the machine's business: whoever must be outlived, seen or ended
+is waited for.
+"""
 
 import os
 import signal
@@ -9,25 +13,42 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.process_tree import SAMPLE_INTERVAL_S, ProcessTree, TreeUsage
+from benchmarks.process_tree import ProcessTree, TreeUsage
 
 # process_time counts from the start of the process, so the interpreter's own start is inside.
 BURN = """
 import os, signal, subprocess, sys, time
 def burn(seconds):
     while time.process_time() < seconds: pass
-def child(*arguments):
-    return subprocess.Popen([sys.executable, "-S", "-E", "-c", code, *arguments])
+def child(*arguments, **named):
+    return subprocess.Popen([sys.executable, "-S", "-E", "-c", code, *arguments], **named)
+def wait_until_gone(process):
+    try:
+        while True: os.kill(process.pid, 0); time.sleep(0.01)
+    except ProcessLookupError: pass
 code = sys.argv[-1]
 arguments = sys.argv[1:-1]
 """
 BURNED_S = 0.5
+# The kernel counts a living process's time in hundredths of a second.
+_TICKS_S = 0.05
 
 
-def run(script: str, *, settle_s: float = 10) -> TreeUsage:
-    """Run the script; `child(x)` in it starts BURN + x."""
-    tree = ProcessTree.start([sys.executable, "-S", "-E", "-c", BURN + script, BURN + script])
-    return tree.finish(settle_s=settle_s, time_limit_s=30)
+def start(
+    script: str, *, stdin: int = subprocess.DEVNULL, stdout: int | None = None
+) -> ProcessTree:
+    """Start the script; `child(x)` in it starts BURN + x."""
+    command = [sys.executable, "-S", "-E", "-c", BURN + script, BURN + script]
+    return ProcessTree.start(command, stdin=stdin, stdout=stdout)
+
+
+def run(script: str, *, settle_s: float = 120) -> TreeUsage:
+    return start(script).finish(settle_s=settle_s, time_limit_s=120)
+
+
+def is_all(cpu_s: float, burned_s: float) -> bool:
+    """Return whether everybody was counted, and nobody twice; interpreters cost a little, too."""
+    return burned_s - _TICKS_S <= cpu_s < burned_s + BURNED_S
 
 
 # The script starts itself again; its arguments say what it is.
@@ -47,11 +68,10 @@ else:
     child("middle", code).wait(); burn(0.5)
 """
 DROPPED = """
-if arguments == ["leaf"]: burn(0.5); time.sleep(1)
+if arguments == ["leaf"]: burn(0.5); print(flush=True); sys.stdin.read()
 elif arguments == ["middle"]:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    child("leaf", code); child("leaf", code)
-    time.sleep(4)
+    for leaf in [child("leaf", code), child("leaf", code)]: wait_until_gone(leaf)
 else:
     child("middle", code).wait()
 """
@@ -62,9 +82,9 @@ else:
 """
 STUBBORN = """
 if arguments == ["leaf"]:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN); burn(0.5); time.sleep(600)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN); burn(0.5); print(flush=True); time.sleep(600)
 else:
-    child("leaf", code); time.sleep(1)
+    child("leaf", code, stdout=subprocess.PIPE).stdout.readline()
 """
 
 
@@ -77,35 +97,43 @@ def _no_warning_of_unwaited_children() -> Iterator[None]:
 
 def test_children_of_children_are_counted() -> None:
     usage = run(WAITED)
-    assert usage.cpu_s == pytest.approx(3 * BURNED_S, abs=0.25)
+    assert is_all(usage.cpu_s, 3 * BURNED_S)
     assert (usage.sampled_count, usage.killed_count, usage.exit_code) == (0, 0, 0)
 
 
 def test_grandchildren_that_outlive_their_parent_and_the_command_are_counted() -> None:
     usage = run(OUTLIVING)
-    assert usage.cpu_s == pytest.approx(2 * 2 * BURNED_S + BURNED_S, abs=0.25)
+    assert is_all(usage.cpu_s, 2 * 2 * BURNED_S + BURNED_S)
     assert (usage.sampled_count, usage.killed_count) == (0, 0)
 
 
 def test_children_of_a_parent_that_ignores_their_death_are_counted() -> None:
-    usage = run(DROPPED)
+    reads, writes = os.pipe()
+    tree = start(DROPPED, stdin=reads, stdout=subprocess.PIPE)
+    os.close(reads)
+    assert tree.stdout is not None
+    for _ in range(2):
+        tree.stdout.readline()
+    tree.cpu_s()  # it looks at them, as it does at every interval
+    os.close(writes)
+    usage = tree.finish(settle_s=120, time_limit_s=120)
     assert usage.sampled_count == 2
-    assert usage.cpu_s == pytest.approx(2 * BURNED_S, abs=0.25 + 2 * SAMPLE_INTERVAL_S)
-    assert usage.sampled_s == pytest.approx(2 * BURNED_S, abs=2 * SAMPLE_INTERVAL_S)
+    assert is_all(usage.cpu_s, 2 * BURNED_S)
+    assert is_all(usage.sampled_s, 2 * BURNED_S)
 
 
 def test_a_child_that_is_killed_and_never_waited_for_is_counted() -> None:
     usage = run(KILLED)
-    assert usage.cpu_s == pytest.approx(BURNED_S, abs=0.25)
+    assert is_all(usage.cpu_s, BURNED_S)
     assert usage.exit_code == 3
 
 
 def test_what_does_not_end_by_itself_is_ended_and_counted() -> None:
     began = time.monotonic()
     usage = run(STUBBORN, settle_s=0.2)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 300
     assert usage.killed_count == 1
-    assert usage.cpu_s == pytest.approx(BURNED_S, abs=0.25)
+    assert is_all(usage.cpu_s, BURNED_S)
 
 
 def test_what_is_used_so_far_can_be_asked_while_it_runs() -> None:
