@@ -1,12 +1,16 @@
 """Opens a way out, by its kind, in the process where it is used."""
 
 from typing import assert_never
+from urllib.parse import urlsplit
 
 from cluster.egress.file_connector import FileConnector
 from cluster.egress.file_outbox import FileOutbox
+from cluster.egress.http_addresses import AddressRules
+from cluster.egress.http_sender import HttpSender
 from cluster.egress.smtp_connector import SmtpConnector
 from cluster.egress.smtp_pool import PoolLimits, SmtpPool
 from cluster.egress.smtp_session import SmtpServer, tls_context
+from cluster.egress.webhook_connector import WebhookConnector
 from cluster.runtime.clock import SystemClock
 from cluster.runtime.connector_settings import (
     ConnectorSettings,
@@ -17,6 +21,7 @@ from cluster.runtime.connector_settings import (
 from cluster.runtime.secrets import read_secret
 from pipeline.connectors.smtp.codec import Sender
 from pipeline.connectors.smtp.tls_mode import TlsMode
+from pipeline.connectors.webhook.request import RequestWriter, Signer
 from pipeline.errors import SettingInvalid
 from pipeline.instant import DurationMs
 from pipeline.ports import Connector
@@ -31,11 +36,43 @@ def open_connector(name: str, settings: ConnectorSettings, *, outbox: FileOutbox
         case FileConnectorSettings():
             return FileConnector(name=name, outbox=outbox)
         case WebhookConnectorSettings():
-            raise NotImplementedError("webhooks")
+            return _open_webhook(name, settings)
         case SmtpConnectorSettings():
             return _open_smtp(name, settings)
         case _:
             assert_never(settings)
+
+
+def _open_webhook(name: str, settings: WebhookConnectorSettings) -> WebhookConnector:
+    ports = set(settings.allow_ports)
+    if settings.url is not None:
+        url = urlsplit(settings.url)
+        ports.add(url.port or (443 if url.scheme == "https" else 80))
+    clock = SystemClock()
+    writer = RequestWriter(
+        url=settings.url,
+        signer=Signer([read_secret(secret) for secret in settings.secrets]),
+        authorization=(
+            "" if settings.authorization is None else read_secret(settings.authorization)
+        ),
+    )
+    sender = HttpSender(
+        clock=clock,
+        rules=AddressRules.allowing(settings.allow_networks, ports),
+        connect_timeout_ms=DurationMs(settings.connect_timeout_ms),
+        answer_timeout_ms=DurationMs(settings.answer_timeout_ms),
+        idle_max=settings.concurrency,
+    )
+    return WebhookConnector(
+        name=name,
+        provider_class=settings.provider_class,
+        has_receipts=settings.receipts,
+        url=settings.url,
+        writer=writer,
+        sender=sender,
+        clock=clock,
+        concurrency=settings.concurrency,
+    )
 
 
 def _open_smtp(name: str, settings: SmtpConnectorSettings) -> SmtpConnector:

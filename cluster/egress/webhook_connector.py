@@ -10,7 +10,7 @@ import msgspec
 from cluster.egress.http_sender import HttpSender, LeaveBy
 from pipeline.connectors.webhook.answer import Exchange, Unsendable, Verdict, is_gone, judge
 from pipeline.connectors.webhook.request import RequestWriter
-from pipeline.instant import DurationMs, Instant, later
+from pipeline.instant import Instant, later
 from pipeline.lifecycle import Event
 from pipeline.outcome import HandOver, Outcomes, ProviderClass, Report
 from pipeline.ports import Clock
@@ -34,7 +34,6 @@ class WebhookConnector:
         name: str,
         provider_class: ProviderClass,
         has_receipts: bool,
-        key_life_ms: DurationMs,
         url: str | None,
         writer: RequestWriter,
         sender: HttpSender,
@@ -44,7 +43,6 @@ class WebhookConnector:
         self._name = name
         self._provider_class = provider_class
         self._has_receipts = has_receipts
-        self._key_life_ms = key_life_ms
         self._is_own_url = url is not None
         self._writer = writer
         self._sender = sender
@@ -68,11 +66,6 @@ class WebhookConnector:
     def has_receipts(self) -> bool:
         """Return what the operator declared."""
         return self._has_receipts
-
-    @property
-    def key_life_ms(self) -> DurationMs:
-        """Return how long a provider of class K remembers a key."""
-        return self._key_life_ms
 
     async def submit(self, hand_over: HandOver, report: Report) -> None:
         """Post each message once; what waits for its turn too long is reported as not sent.

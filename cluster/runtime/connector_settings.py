@@ -168,6 +168,8 @@ class WebhookConnectorSettings(_Connector):
     def _without_a_url_recipients_are_urls(self) -> Self:
         if self.url is None and self.channels != ("webhook",):
             raise ValueError('without a url, channels should be ["webhook"]: recipients are URLs')
+        if self.url is None and not self.secrets:
+            raise ValueError("without a url, secrets should hold one: recipients verify with it")
         return self
 
     @model_validator(mode="after")

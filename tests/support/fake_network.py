@@ -29,6 +29,7 @@ class FakeNetwork(httpcore.AsyncNetworkBackend):
         self.connected: list[tuple[str, int]] = []
         self.named: list[str | None] = []  # by TLS
         self.written = b""
+        self.was_written = asyncio.Event()
         self.closed_count = 0
 
     async def connect_tcp(
@@ -62,6 +63,7 @@ class FakeStream(httpcore.AsyncNetworkStream):
         if self._network.write_error is not None:
             raise self._network.write_error
         self._network.written += buffer
+        self._network.was_written.set()
 
     async def start_tls(
         self,
