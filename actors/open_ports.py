@@ -46,9 +46,7 @@ async def open_ingester_ports(
     return IngesterPorts(
         store=store,
         generations=await store.read_generations(),
-        channels=frozenset(
-            channel for channel in CHANNELS if settings.connector_of(channel) is not None
-        ),
+        channels=frozenset(channel for channel in CHANNELS if settings.has_way_out(channel)),
         clock=clock,
         chance=os.urandom,
         doorbells=Doorbells(
@@ -105,11 +103,7 @@ def _gates(settings: Settings, connectors: Mapping[str, Connector]) -> dict[str,
         )
         for route in connector_routes(settings.connectors)
     ]
-    return {
-        channel: Gate(channel, terms)
-        for channel in CHANNELS
-        if settings.connector_of(channel) is not None
-    }
+    return {channel: Gate(channel, terms) for channel in CHANNELS if settings.has_way_out(channel)}
 
 
 async def open_registry_ports(platform: PlatformConfig, world: ActorWorld) -> RegistryPorts:

@@ -119,22 +119,6 @@ class Settings(BaseModel):
 
     @field_validator("connectors")
     @classmethod
-    def _a_channel_has_one_connector(
-        cls, connectors: dict[str, ConnectorSettings]
-    ) -> dict[str, ConnectorSettings]:
-        taken: dict[str, str] = {}
-        for name, connector in connectors.items():
-            for channel in connector.channels or ("",):
-                if channel in taken:
-                    what = f"channel {channel}" if channel else "every channel left over"
-                    raise ValueError(
-                        f"{what} should have one connector, not {taken[channel]} and {name}"
-                    )
-                taken[channel] = name
-        return connectors
-
-    @field_validator("connectors")
-    @classmethod
     def _a_fallback_takes_the_same_recipients(
         cls, connectors: dict[str, ConnectorSettings]
     ) -> dict[str, ConnectorSettings]:
@@ -144,13 +128,11 @@ class Settings(BaseModel):
             raise ValueError(str(invalid)) from None
         return connectors
 
-    def connector_of(self, channel: str) -> str | None:
-        """Return the name of the connector that the channel goes out by, None if it has none."""
-        for name, connector in self.connectors.items():
-            if channel in connector.channels:
-                return name
-        return next(
-            (name for name, connector in self.connectors.items() if not connector.channels), None
+    def has_way_out(self, channel: str) -> bool:
+        """Return whether a connector takes the channel: by its name, or as one of those left."""
+        return any(
+            channel in connector.channels or not connector.channels
+            for connector in self.connectors.values()
         )
 
     def with_data(self, data: Path) -> Self:
