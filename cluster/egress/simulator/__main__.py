@@ -1,4 +1,4 @@
-"""`python -m cluster.egress.simulator --http PORT --log PATH --modes accept=9,refuse=1`.
+"""`python -m cluster.egress.simulator --http PORT --smtp PORT --log PATH --modes accept=9,late=1`.
 
 Prints one line of JSON with the ports when it is ready (a port 0 is any that is free), and ends on
 SIGTERM or Ctrl-C.
@@ -16,6 +16,8 @@ from typing import Protocol
 from cluster.egress.simulator.http_provider import HttpProvider
 from cluster.egress.simulator.log import ProviderLog
 from cluster.egress.simulator.modes import Behaviour, Chooser, parse_behaviour
+from cluster.egress.simulator.smtp_bounces import BounceWriter
+from cluster.egress.simulator.smtp_provider import SmtpProvider
 
 
 class Provider(Protocol):
@@ -38,6 +40,10 @@ class Provider(Protocol):
 def _arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m cluster.egress.simulator", description=__doc__)
     parser.add_argument("--http", type=int, metavar="PORT", help="listen for webhooks")
+    parser.add_argument("--smtp", type=int, metavar="PORT", help="listen for mail")
+    parser.add_argument(
+        "--bounces", type=Path, metavar="FOLDER", help="a maildir for reports about mail"
+    )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--log", type=Path, required=True, metavar="PATH", help="what it saw")
     parser.add_argument(
@@ -49,8 +55,10 @@ def _arguments(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(arguments)
-    if asked.http is None:
-        parser.error("nothing to listen for: give --http PORT")
+    if asked.http is None and asked.smtp is None:
+        parser.error("nothing to listen for: give --http PORT or --smtp PORT")
+    if asked.bounces is not None and asked.smtp is None:
+        parser.error("reports about mail need mail: give --smtp PORT")
     return asked
 
 
@@ -84,6 +92,17 @@ async def _run(asked: argparse.Namespace) -> None:
                 host=asked.host,
                 port=asked.http,
                 now_us=_now_us,
+            )
+        )
+    if asked.smtp is not None:
+        providers.append(
+            SmtpProvider(
+                chooser=chooser,
+                log=log,
+                host=asked.host,
+                port=asked.smtp,
+                now_us=_now_us,
+                bounces=None if asked.bounces is None else BounceWriter(asked.bounces),
             )
         )
     ended = asyncio.Event()
