@@ -13,7 +13,8 @@ from typing import Final, NamedTuple, Protocol
 from cluster.topology.generation import Core
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
-from pipeline.message import MessageId, TimerRow
+from pipeline.lifecycle import Step
+from pipeline.message import Body, MessageId, TimerRow
 
 
 class TimerPage(NamedTuple):
@@ -95,6 +96,23 @@ class SuppressionRow(NamedTuple):
     since: Instant
     reason: str
     by: str
+
+
+class NewestEvent(NamedTuple):
+    """The event of a message's largest step."""
+
+    at: Instant
+    step: Step
+    detail: str
+
+
+class MessageOutcome(NamedTuple):
+    """One message of an export."""
+
+    id: MessageId
+    born: Instant
+    body: Body
+    newest: NewestEvent | None  # None: nothing was projected of it yet
 
 
 class TimerWriter(Protocol):
@@ -245,4 +263,14 @@ class LaterQueries(ResultReader, GroupOrderReader, Protocol):
         self, tenant: str, *, limit: int, after: bytes | None
     ) -> tuple[list[SuppressionRow], bytes | None]:
         """Return a page of a tenant's suppressions, and where the next begins; None: the last."""
+        ...
+
+    async def outcomes_in_group(
+        self, group: str, *, limit: int, after: bytes | None
+    ) -> tuple[list[MessageOutcome], bytes | None]:
+        """Return a page of the messages of a group key, and where the next begins; None: the last.
+
+        In no promised order, each message once: also one that is accepted while pages are read is
+        in one of them or in none.  A page of long bodies ends before it has `limit` messages.
+        """
         ...

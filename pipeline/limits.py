@@ -48,6 +48,7 @@ READ_PAGE_ROWS_MAX: Final = 2_048
 LATER_ROWS_MAX: Final = 65_536
 JOURNAL_PAGE_ENTRIES_MAX: Final = 256
 QUERY_PAGE_ROWS_MAX: Final = 1_000
+EXPORT_PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
 UNNAMED_PAGE_ROWS_MAX: Final = 10_000
 WRITE_TRIES_MAX: Final = 3
 JOURNAL_BODY_BYTES_MAX: Final = 64 * 1024
@@ -154,7 +155,9 @@ MESSAGES_SHOWN: Final = 50
 # Of each kind of finding; the others are counted.
 FINDINGS_KEPT_MAX: Final = 1_000
 ID_PREFIX_DIGITS_MIN: Final = 8
+# Below it nothing is accepted; what was accepted is still handed over.
 DISK_FREE_BYTES_MIN: Final = 512 * 1024 * 1024
+DISK_LOOK_INTERVAL_MS: Final = 1_000
 DISK_FREE_BYTES_LOW: Final = 5 * 1024 * 1024 * 1024
 
 # --- actors ---------------------------------------------------------------------------------

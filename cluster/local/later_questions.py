@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
-from cluster.local import commands, receipts, suppressions, timers
+from cluster.local import commands, listing, receipts, suppressions, timers
 from cluster.topology.generation import Core, Generation
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
-from pipeline.later import CommandResult, GroupOrder, ReceiptRow, SuppressionRow
+from pipeline.later import CommandResult, GroupOrder, MessageOutcome, ReceiptRow, SuppressionRow
 from pipeline.message import MessageId, TimerRow
 
 ResultT = TypeVar("ResultT")
@@ -71,6 +71,26 @@ class LaterQuestions(ABC):
                 return page, bytes([core_no]) + (found[room - 1].key if room else last)
             core_no, last = core_no + 1, b""
         return page, None
+
+    async def outcomes_in_group(
+        self, group: str, *, limit: int, after: bytes | None
+    ) -> tuple[list[MessageOutcome], bytes | None]:
+        """Return a page of the messages of a group key, and where the next begins; None: the last.
+
+        Of one core; where it ended is (number of the core, place in its file).
+        """
+        cores = self._generation.cores
+        core_no, place = (0, b"") if after is None else (after[0], after[1:])
+        while core_no < len(cores):
+            read = partial(listing.outcomes_in_group, group=group, limit=limit, after=place)
+            nothing: tuple[list[MessageOutcome], bytes | None] = ([], None)
+            page, end = await self._read(cores[core_no], read, nothing)
+            if end is not None:
+                return page, bytes([core_no]) + end
+            core_no, place = core_no + 1, b""
+            if page:
+                return page, bytes([core_no]) if core_no < len(cores) else None
+        return [], None
 
     @abstractmethod
     async def _read(

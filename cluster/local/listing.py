@@ -12,8 +12,9 @@ from cluster.local.schema import OPEN_QUESTIONS, OPEN_QUESTIONS_SQL, schema_vers
 from cluster.topology.generation import Core
 from pipeline.instant import Instant, earlier
 from pipeline.lane_id import LaneId, band_of
+from pipeline.later import MessageOutcome
 from pipeline.lifecycle import Step
-from pipeline.limits import QUERY_PAGE_ROWS_MAX
+from pipeline.limits import EXPORT_PAGE_BYTES_MAX, QUERY_PAGE_ROWS_MAX
 from pipeline.message import BufferRow, MessageId, decode_body
 from pipeline.ports import MessageSummary, MessageTrace
 
@@ -144,22 +145,48 @@ def in_group(connection: sqlite3.Connection, *, group: str, limit: int, after: b
 
     The place is (block, position in it).
     """
+    messages, place = _stored_in_group(connection, group=group, limit=limit, after=after)
+    folds = timeline.folds(connection, [message.id for message in messages])
+    return Part([MessageSummary(m.id, m.born, m.body, folds.get(m.id)) for m in messages], place)
+
+
+def outcomes_in_group(
+    connection: sqlite3.Connection, *, group: str, limit: int, after: bytes
+) -> tuple[list[MessageOutcome], bytes | None]:
+    """Return the same messages, each with its newest event; a page of long bodies ends early."""
+    messages, place = _stored_in_group(
+        connection, group=group, limit=limit, after=after, bytes_max=EXPORT_PAGE_BYTES_MAX
+    )
+    newest = timeline.newest_events(connection, [message.id for message in messages])
+    return [MessageOutcome(m.id, m.born, m.body, newest.get(m.id)) for m in messages], place
+
+
+def _stored_in_group(
+    connection: sqlite3.Connection,
+    *,
+    group: str,
+    limit: int,
+    after: bytes,
+    bytes_max: int | None = None,
+) -> tuple[list[bodies.StoredMessage], bytes | None]:
+    """Return up to `limit` messages, and where to go on; one at least, however long it is."""
     first_block = int.from_bytes(after[:_BLOCK_BYTES])
     first_position = int.from_bytes(after[_BLOCK_BYTES:])
     messages: list[bodies.StoredMessage] = []
-    place: bytes | None = None
+    length = 0
     with closing(connection.execute(_IN_GROUP, (group, first_block))) as blocks:
         for block_no, packed in blocks:
             block = unpack_bodies(packed)
             start = first_position if block_no == first_block else 0
-            mine = [n for n in range(start, len(block.ids)) if block.groups[n] == group]
-            room = limit - len(messages)
-            messages += [bodies.stored_at(block, position) for position in mine[:room]]
-            if len(mine) > room:
-                place = _place(block_no, mine[room])
-                break
-    folds = timeline.folds(connection, [message.id for message in messages])
-    return Part([MessageSummary(m.id, m.born, m.body, folds.get(m.id)) for m in messages], place)
+            for position in range(start, len(block.ids)):
+                if block.groups[position] != group:
+                    continue
+                is_long = bytes_max is not None and length >= bytes_max
+                if len(messages) == limit or is_long:
+                    return messages, _place(block_no, position)
+                messages.append(bodies.stored_at(block, position))
+                length += len(block.bodies[position])
+    return messages, None
 
 
 def _place(block: int, position: int) -> bytes:

@@ -7,6 +7,7 @@ from typing import Final
 from cluster.local.packed_ids import IDS, joined
 from cluster.local.writer import Transaction
 from pipeline.instant import Instant
+from pipeline.later import NewestEvent
 from pipeline.lifecycle import EVENT_MASK, RESOLVED_FROM, Step
 from pipeline.message import MessageId, TimelineRow
 from pipeline.ports import TimelineEvent
@@ -22,6 +23,11 @@ _FOLDS: Final = f"""
 {IDS}
 SELECT group_concat(coalesce((SELECT max(step) FROM timeline WHERE timeline.id = ids.id), 0))
 FROM ids
+"""
+_NEWEST_EVENTS: Final = f"""
+{IDS}
+SELECT id, at, step, detail FROM ids CROSS JOIN timeline USING (id)
+WHERE step = (SELECT max(step) FROM timeline AS later WHERE later.id = ids.id)
 """
 _EVENTS: Final = "SELECT at, step, detail FROM timeline WHERE id = ? ORDER BY step"
 
@@ -57,6 +63,14 @@ def resolved_among(connection: sqlite3.Connection, ids: Collection[MessageId]) -
     """Return those ids whose message waits for nothing that its lane could do."""
     steps = folds(connection, list(ids))
     return {id_ for id_, step in steps.items() if step & EVENT_MASK >= RESOLVED_FROM}
+
+
+def newest_events(
+    connection: sqlite3.Connection, ids: Sequence[MessageId]
+) -> dict[MessageId, NewestEvent]:
+    """Return the event of the largest step of each id that has one."""
+    rows = connection.execute(_NEWEST_EVENTS, (joined(ids),))
+    return {id_: NewestEvent(Instant(at), Step(step), detail) for id_, at, step, detail in rows}
 
 
 def events_of(connection: sqlite3.Connection, message_id: MessageId) -> list[TimelineEvent]:

@@ -6,8 +6,10 @@ import pytest
 
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId, band_of
+from pipeline.later import MessageOutcome, NewestEvent
 from pipeline.lifecycle import Event, Step, step_of
-from pipeline.message import MessageId, PartitionKey, group_key
+from pipeline.limits import EXPORT_PAGE_BYTES_MAX
+from pipeline.message import Body, MessageId, PartitionKey, group_key
 from pipeline.ports import Beat, BookCell, JournalEntry, MessageSummary, Ownership, QueryStore
 from tests.contract.store_under_test import (
     BORN,
@@ -51,6 +53,19 @@ async def in_group(queries: QueryStore, group: str, *, limit: int = 1_000) -> li
     after: bytes | None = None
     while True:
         page, after = await queries.messages_in_group(group, limit=limit, after=after)
+        assert len(page) <= limit
+        found += page
+        if after is None:
+            return found
+
+
+async def outcomes_in_group(
+    queries: QueryStore, group: str, *, limit: int = 1_000
+) -> list[MessageOutcome]:
+    found: list[MessageOutcome] = []
+    after: bytes | None = None
+    while True:
+        page, after = await queries.outcomes_in_group(group, limit=limit, after=after)
         assert len(page) <= limit
         found += page
         if after is None:
@@ -279,3 +294,39 @@ class QueryStoreContract:
         assert len(found) == len(expected)
         assert {message.id: (message.body, message.step) for message in found} == expected
         assert await in_group(queries, group_key("acme", "none"), limit=limit) == []
+
+    @pytest.mark.parametrize("limit", [1, 4, 100])
+    async def test_an_export_has_every_message_of_a_group_once_with_its_newest_event(
+        self, queries: QueryStore, store: Store, under_test: StoreUnderTest, limit: int
+    ) -> None:
+        assert await outcomes_in_group(queries, "acme/spring", limit=limit) == []
+        expected: list[MessageOutcome] = []
+        for core in under_test.generation.cores:
+            rows = Rows(under_test.generation, core)
+            ids = rows.ids(7)
+            written = [message_row(i, body=make_body(i.hex())) for i in ids[:6]]
+            await store.write_messages(core, [*written, message_row(ids[6], group="acme/other")])
+            await project(store, rows, ids[:4], Event.CLAIM)
+            await project(store, rows, ids[:2], Event.TAKE)
+            for n, row in enumerate(written):
+                event = Event.TAKE if n < 2 else Event.CLAIM if n < 4 else None
+                newest = None
+                if event is not None:
+                    newest = NewestEvent(Instant(BORN + event), STEPS[event], "file")
+                expected.append(MessageOutcome(row[0], BORN, row[4], newest))
+        found = await outcomes_in_group(queries, "acme/spring", limit=limit)
+        assert sorted(found, key=lambda row: row.id) == sorted(expected, key=lambda row: row.id)
+
+    async def test_a_page_of_long_bodies_is_bounded(
+        self, queries: QueryStore, store: Store, rows: Rows
+    ) -> None:
+        long = EXPORT_PAGE_BYTES_MAX // 10
+        ids = rows.ids(25)
+        await store.write_messages(
+            rows.core, [message_row(i, body=Body(i + bytes(long))) for i in ids]
+        )
+        page, after = await queries.outcomes_in_group("acme/spring", limit=25, after=None)
+        assert 1 <= len(page) <= 11
+        assert after is not None
+        found = await outcomes_in_group(queries, "acme/spring", limit=25)
+        assert sorted(row.id for row in found) == sorted(ids)
