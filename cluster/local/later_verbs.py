@@ -6,6 +6,7 @@ from functools import partial
 
 from cluster.local import commands, receipts, suppressions, timers
 from cluster.local.core_file import CoreFile
+from cluster.local.disk_room import DiskRoom
 from cluster.topology.generation import Core
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
@@ -23,6 +24,8 @@ from pipeline.message import TimerRow
 
 class LaterVerbs(ABC):
     """For a store that knows its files."""
+
+    _disk: DiskRoom
 
     async def write_timers(self, lane: LaneId, rows: Sequence[TimerRow]) -> None:
         """Write all rows in one atomic write; one that is there already changes nothing."""
@@ -55,6 +58,7 @@ class LaterVerbs(ABC):
     async def write_commands(self, lane: LaneId, entries: Sequence[CommandEntry]) -> None:
         """Append all entries to the lane's commands in one atomic write, in their order."""
         if entries:
+            self._disk.refuse_if_low()
             await self._of(lane).writer.write(
                 partial(commands.write, lane=str(lane), entries=entries), row_count=len(entries)
             )

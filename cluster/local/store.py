@@ -13,6 +13,7 @@ from cluster.local import bodies, buffer, idempotency, journal, timeline
 from cluster.local import cells as small_cells
 from cluster.local.core_file import CoreFile
 from cluster.local.data_folder import DataFolder
+from cluster.local.disk_room import DiskRoom
 from cluster.local.later_verbs import LaterVerbs
 from cluster.local.sweep import RetiredThrough, Sweep, retired_through_of
 from cluster.topology.generation import Core, CoreUnknown, Generation
@@ -53,6 +54,7 @@ class LocalStore(LaterVerbs):
         retired_through: RetiredThrough,
     ) -> None:
         self._generation = folder.generation
+        self._disk = DiskRoom(folder.path, clock=clock)
         # A file is opened, and its threads start, when something is first asked of it.
         # The clock may have been set back since the folder was made; lanes begin to read then.
         at_min = Instant(folder.generation.starts_at)
@@ -105,7 +107,13 @@ class LocalStore(LaterVerbs):
     # --- IngestStore ------------------------------------------------------------------------
 
     async def put_idempotency(self, rows: Sequence[IdempotencyRow]) -> list[IdempotencyRow]:
-        """Insert each row if its id is absent; return, in order, the rows that now stand."""
+        """Insert each row if its id is absent; return, in order, the rows that now stand.
+
+        Raises `StoreUnavailable` where the disk is nearly full; so do `write_messages` and
+        `write_commands`, without which nothing is accepted.
+        """
+        if rows:
+            self._disk.refuse_if_low()
         positions: dict[Core, list[int]] = {}
         for position, row in enumerate(rows):
             positions.setdefault(self._generation.core_of(row.id), []).append(position)
@@ -127,6 +135,7 @@ class LocalStore(LaterVerbs):
     async def write_messages(self, core: Core, rows: Sequence[MessageRow]) -> None:
         """Store bodies, all or none; an id that is there already keeps its first row."""
         if rows:
+            self._disk.refuse_if_low()
             await self._file(core).writer.write(
                 partial(bodies.write, rows=rows), row_count=len(rows)
             )
