@@ -69,6 +69,7 @@ async def test_who_opened_the_folder_before_makes_no_new_file_and_reads_none(
     store = await data.open()
     inspection = LocalInspection(data.folder)
     lose(path)
+    found = path.read_bytes() if path.exists() else None  # noqa: ASYNC240
     core = data.generation.cores[0]
     lane = LaneId(1, core.node, core.shard, "sms", "bulk-1")
     with pytest.raises(StoreUnavailable, match="gone or empty"):
@@ -80,6 +81,8 @@ async def test_who_opened_the_folder_before_makes_no_new_file_and_reads_none(
     with pytest.raises(StoreUnavailable, match="gone or empty"), inspection.snapshot(core):
         pass
     await inspection.close()
+    # Whoever restores it finds everything as it was.
+    assert found == (path.read_bytes() if path.exists() else None)  # noqa: ASYNC240
 
 
 async def test_a_core_that_nobody_ever_wrote_to_is_no_loss(data: LocalData) -> None:
