@@ -181,6 +181,18 @@ class Suppressions(Protocol):
         ...
 
 
+class Restored(Protocol):
+    """Whoever must know that the data comes from a backup."""
+
+    async def read_restored_at(self) -> Instant | None:
+        """Return when the data was restored from a backup, None if it was not.
+
+        What has an `at` up to this instant, and what was due by it, may have been handed over after
+        the backup was taken, and nothing in the data says so.  No row gets such an `at` any more.
+        """
+        ...
+
+
 class LaterIngest(TimerWriter, ResultReader, Receipts, Suppressions, Protocol):
     """What an ingester has of this."""
 
@@ -202,7 +214,7 @@ class LaterIngest(TimerWriter, ResultReader, Receipts, Suppressions, Protocol):
         ...
 
 
-class LaterLane(TimerWriter, GroupOrderReader, Receipts, Suppressions, Protocol):
+class LaterLane(TimerWriter, GroupOrderReader, Receipts, Suppressions, Restored, Protocol):
     """What the scheduler of a core has of this."""
 
     async def read_timers(
@@ -244,7 +256,7 @@ class LaterLane(TimerWriter, GroupOrderReader, Receipts, Suppressions, Protocol)
         ...
 
 
-class LaterQueries(ResultReader, GroupOrderReader, Protocol):
+class LaterQueries(ResultReader, GroupOrderReader, Restored, Protocol):
     """What the command line has of this."""
 
     async def timers_of(self, lane: LaneId, message_id: MessageId) -> list[TimerRow]:

@@ -29,7 +29,8 @@ from pipeline.errors import DataFolderUnusable
 from pipeline.instant import Instant
 from pipeline.limits import LOCAL_NODES_MAX, LOCAL_SHARDS_MAX, Windows
 
-FORMAT: Final = 1
+# Format 2 may say when the folder was restored; one of format 1 opens as it is.
+FORMAT: Final = 2
 FORMAT_FILE: Final = "format.json"
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
@@ -58,9 +59,10 @@ class Shape:
         return f"{self.node_count} nodes x {self.shard_count} shards"
 
 
-class _Format(msgspec.Struct, forbid_unknown_fields=True):
+class _Format(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     format: int
     generation: msgspec.Raw
+    restored_at: int | None = None
 
 
 class _AnyFormat(msgspec.Struct):
@@ -73,6 +75,15 @@ class DataFolder:
 
     path: Path
     generation: Generation
+    # What has an `at` up to this one comes from a backup: it may have been sent since that was
+    # taken.  None: the folder was never restored, or nothing was sent since.
+    restored_at: Instant | None = None
+
+    @property
+    def at_min(self) -> Instant:
+        """An instant before which no row gets its `at`, whatever the clock says."""
+        first = Instant(self.generation.starts_at)
+        return first if self.restored_at is None else max(first, Instant(self.restored_at + 1))
 
     @classmethod
     def create_or_open(
@@ -83,7 +94,7 @@ class DataFolder:
         Its parent must be there.  `shape` None takes whatever shape an old folder has.  May be
         called by many processes at once: one makes it.  Raises `DataFolderUnusable`.
         """
-        with _told_in_one_line(path):
+        with told_in_one_line(path):
             with suppress(FileExistsError):
                 path.mkdir(mode=FOLDER_MODE)
             if path.is_dir() and not os.access(path, os.W_OK | os.X_OK):
@@ -103,12 +114,12 @@ class DataFolder:
 
         `shape` and `windows` None take what the folder has.  Raises `DataFolderUnusable`.
         """
-        with _told_in_one_line(path):
+        with told_in_one_line(path):
             try:
                 encoded = (path / FORMAT_FILE).read_bytes()
             except FileNotFoundError:
                 raise DataFolderUnusable(_not_ours(path)) from None
-        generation = _decode(encoded, path)
+        generation, restored_at = decode_format(encoded, path / FORMAT_FILE)
         stored = (len(generation.nodes), generation.nodes[0].shard_count)
         if shape is not None and stored != (shape.node_count, shape.shard_count):
             raise DataFolderUnusable(
@@ -121,7 +132,7 @@ class DataFolder:
                 f" {generation.prompt_ms}, not {windows.prompt_ms}:"
                 " set them as they were, or name another data folder"
             )
-        folder = cls(path=path, generation=generation)
+        folder = cls(path=path, generation=generation, restored_at=restored_at)
         for core in generation.cores:
             if is_core_file_lost(core_path := folder.core_path(core)):
                 raise DataFolderUnusable(lost_core_file(core_path))
@@ -169,13 +180,18 @@ def _mark_of(path: Path) -> Path:
     return path.with_suffix(".made")
 
 
-def _make(path: Path, *, shape: Shape, windows: Windows, now: Instant) -> None:
+def refuse_used(path: Path) -> None:
+    """Raise `DataFolderUnusable` if the folder holds anything that is not ours."""
     strangers = {entry.name for entry in path.iterdir()} - {_BEGUN_FILE, _LOCK_FILE}
     if strangers:
         raise DataFolderUnusable(
             f"{path} holds {min(strangers)!r} and is no data folder:"
             " name an empty folder, or one that does not exist"
         )
+
+
+def _make(path: Path, *, shape: Shape, windows: Windows, now: Instant) -> None:
+    refuse_used(path)
     path.chmod(FOLDER_MODE)
     nodes, ring = made_up_ring(
         node_names=[f"n{number}" for number in range(1, shape.node_count + 1)],
@@ -187,9 +203,20 @@ def _make(path: Path, *, shape: Shape, windows: Windows, now: Instant) -> None:
     generation = Generation(
         number=1, starts_at=now, prompt_ms=windows.prompt_ms, nodes=nodes, ring=ring
     )
+    write_format(path, generation=generation, restored_at=None)
+
+
+def write_format(path: Path, *, generation: Generation, restored_at: Instant | None) -> None:
+    """Write `format.json`, which makes a folder a data folder: the last act of making one."""
     write_whole(
         path / FORMAT_FILE,
-        msgspec.json.encode(_Format(format=FORMAT, generation=msgspec.Raw(generation.encode()))),
+        msgspec.json.encode(
+            _Format(
+                format=FORMAT,
+                generation=msgspec.Raw(generation.encode()),
+                restored_at=restored_at,
+            )
+        ),
         begun=path / _BEGUN_FILE,
     )
 
@@ -209,21 +236,30 @@ def write_whole(path: Path, content: bytes, *, begun: Path) -> None:
         os.fsync(folder)
 
 
-def _decode(encoded: bytes, path: Path) -> Generation:
+def decode_format(encoded: bytes, path: Path) -> tuple[Generation, Instant | None]:
+    """Return generation 1 and when the folder was restored, from the content of `format.json`.
+
+    `path` is what an error names.  Raises `DataFolderUnusable`.
+    """
     try:
         if (stored := msgspec.json.decode(encoded, type=_AnyFormat).format) > FORMAT:
             raise DataFolderUnusable(
                 f"{path} has format {stored}, this release reads up to {FORMAT}:"
                 " run the release that made it, or a newer one"
             )
-        return Generation.decode(bytes(msgspec.json.decode(encoded, type=_Format).generation))
+        stored_format = msgspec.json.decode(encoded, type=_Format)
+        restored_at = stored_format.restored_at
+        return (
+            Generation.decode(bytes(stored_format.generation)),
+            None if restored_at is None else Instant(restored_at),
+        )
     except GenerationTooNew as error:
         raise DataFolderUnusable(
             f"{path}: {error}: run the release that made it, or a newer one"
         ) from error
     except (msgspec.DecodeError, UnicodeDecodeError, GenerationInvalid) as error:
         raise DataFolderUnusable(
-            f"{path / FORMAT_FILE} is damaged: restore it from a copy, or name another data folder"
+            f"{path} is damaged: restore it from a copy, or name another data folder"
         ) from error
 
 
@@ -251,7 +287,8 @@ def _held_still(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _told_in_one_line(path: Path) -> Iterator[None]:
+def told_in_one_line(path: Path) -> Iterator[None]:
+    """Turn an OSError into what the operator can do about it."""
     try:
         yield
     except FileNotFoundError as error:

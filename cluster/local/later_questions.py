@@ -23,6 +23,11 @@ class LaterQuestions(ABC):
     """For queries that know their files."""
 
     _generation: Generation
+    _restored_at: Instant | None
+
+    async def read_restored_at(self) -> Instant | None:
+        """Return when the data folder was restored from a backup, None if it was not."""
+        return self._restored_at
 
     async def timers_of(self, lane: LaneId, message_id: MessageId) -> list[TimerRow]:
         """Return the timers of a message, first due first; also those that were resolved."""

@@ -26,6 +26,11 @@ class LaterVerbs(ABC):
     """For a store that knows its files."""
 
     _disk: DiskRoom
+    _restored_at: Instant | None
+
+    async def read_restored_at(self) -> Instant | None:
+        """Return when the data folder was restored from a backup, None if it was not."""
+        return self._restored_at
 
     async def write_timers(self, lane: LaneId, rows: Sequence[TimerRow]) -> None:
         """Write all rows in one atomic write; one that is there already changes nothing."""

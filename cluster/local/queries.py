@@ -38,6 +38,7 @@ class LocalQueries(LaterQuestions):
 
     def __init__(self, folder: DataFolder) -> None:
         self._generation = folder.generation
+        self._restored_at = folder.restored_at
         self._paths = {core: folder.core_path(core) for core in folder.generation.cores}
         self._readers = {
             core: Reader(path, connect_read_only) for core, path in self._paths.items()

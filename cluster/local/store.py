@@ -57,9 +57,10 @@ class LocalStore(LaterVerbs):
         self._disk = DiskRoom(folder.path, clock=clock)
         # A file is opened, and its threads start, when something is first asked of it.
         # The clock may have been set back since the folder was made; lanes begin to read then.
-        at_min = Instant(folder.generation.starts_at)
+        self._restored_at = folder.restored_at
         self._files = {
-            core: CoreFile(folder.core_path(core), clock=clock, at_min=at_min) for core in cores
+            core: CoreFile(folder.core_path(core), clock=clock, at_min=folder.at_min)
+            for core in cores
         }
         self._sweeps = {
             core: Sweep(file, clock=clock, windows=windows, retired_through=retired_through)

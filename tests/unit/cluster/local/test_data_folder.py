@@ -118,7 +118,7 @@ def something_else(path: Path) -> None:
 
 def newer_format(path: Path) -> None:
     make(path)
-    edit(path, format=2, whatever={})
+    edit(path, format=3, whatever={})
 
 
 def newer_generation(path: Path) -> None:
@@ -151,7 +151,7 @@ def no_generation(path: Path) -> None:
     [
         pytest.param(file_in_its_place, "is not a folder: name another", id="a file"),
         pytest.param(something_else, "holds 'holiday.jpg'", id="a folder of something else"),
-        pytest.param(newer_format, "format 2, this release reads up to 1", id="newer"),
+        pytest.param(newer_format, "format 3, this release reads up to 2", id="newer"),
         pytest.param(newer_generation, "a newer one", id="a newer generation"),
         pytest.param(no_json, "format.json is damaged", id="half a file"),
         pytest.param(no_text, "format.json is damaged", id="no text"),
