@@ -1,9 +1,9 @@
 """The ingester: makes chunks of submissions durable, then says so, then rings the doorbells.
 
-The order is the promise (docs/protocol.md, 5.1): the key's row, the bodies, the buffer rows, the
-answer, the doorbell.  A buffer write counts only if its acknowledgement came within W of its start,
-by the wall's clock and by one that runs while the machine sleeps; else it is written again, and the
-lane drops the copy.
+The order is the promise (docs/protocol.md, 5.1): the key's row, the bodies, the buffer rows (or
+timers, of what is due later), the answer, the doorbell.  A write of rows counts only if its
+acknowledgement came within W of its start, by the wall's clock and by one that runs while the
+machine sleeps; else they are written again, and the lane drops the copy.
 """
 
 import asyncio
@@ -29,7 +29,9 @@ from pipeline.ingest.chunk import (
     encode,
 )
 from pipeline.ingest.doorbell import LaneRows
+from pipeline.ingest.schedule import SendTimes
 from pipeline.ingest.submission import validate_body
+from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
 from pipeline.limits import (
     BATCH_MESSAGES_MAX,
@@ -70,6 +72,7 @@ class Ingester:
     ) -> None:
         self._windows = windows
         self._open_ports = open_ports
+        self._times = SendTimes(validity_ms_max=windows.validity_ms_max)
         self._lifecycle = asyncio.Lock()
         self._ports: IngesterPorts | None = None
         self._messages_in_flight = 0
@@ -125,13 +128,14 @@ class Ingester:
             self._bytes_in_flight -= len(data)
 
     async def _accept(self, ports: IngesterPorts, chunk: SubmitChunk) -> SubmitReply:
-        submissions, refused = _validated(chunk, channels=ports.channels)
+        now = ports.clock.now()
+        submissions, refused = _validated(chunk, channels=ports.channels, now=now)
         if refused:
             return Refused(refused)
         plan = plan_accept(
             chunk,
             submissions,
-            now=ports.clock.now(),
+            now=now,
             chance=b"" if _is_keyed(chunk) else ports.chance(10 * len(chunk.bodies)),
         )
         try:
@@ -140,7 +144,7 @@ class Ingester:
                 if plan.idempotency_rows
                 else []
             )
-            settled = settle(plan, standing, generation=ports.generations[-1])
+            settled = settle(plan, standing, generation=ports.generations[-1], times=self._times)
             if isinstance(settled, KeyTaken):
                 return settled
             await self._store(ports, settled)
@@ -149,7 +153,8 @@ class Ingester:
             return Unanswered(str(error))
         self._accepted_count += len(chunk.bodies)
         for lane, batch in settled.lanes.items():
-            ports.doorbells.ring(core_of(lane), _lane_rows(lane, batch))
+            if (due := batch.due_at_once()) is not None:
+                ports.doorbells.ring(core_of(lane), _lane_rows(lane, due))
         return Accepted(len(chunk.bodies), plan.message_ids[0], settled.repeated_count)
 
     async def _store(self, ports: IngesterPorts, settled: Settled) -> None:
@@ -165,19 +170,24 @@ class Ingester:
             )
         )
         await asyncio.gather(
-            *(self._write_buffer(ports, lane, batch) for lane, batch in settled.lanes.items())
+            *(self._write_rows(ports, lane, batch) for lane, batch in settled.lanes.items())
         )
 
-    async def _write_buffer(self, ports: IngesterPorts, lane: LaneId, batch: LaneBatch) -> None:
+    async def _write_rows(self, ports: IngesterPorts, lane: LaneId, batch: LaneBatch) -> None:
         if lane not in self._announced:
             await ports.store.announce_lane(lane)
             self._announced.add(lane)
-        entries = batch.buffer_entries()
         deadline_us = self._windows.write_deadline_ms * _US_PER_MS
         for _ in range(WRITE_TRIES_MAX):
             begun = ports.clock.reading()
+            entries, timers = batch.rows_at(
+                begun.wall, near_horizon_ms=self._windows.near_horizon_ms
+            )
             try:
-                await ports.store.write_buffer(lane, entries)
+                if timers:
+                    await ports.store.write_timers(lane, timers)
+                if entries:
+                    await ports.store.write_buffer(lane, entries)
             except WriteUnknown:
                 # The copy that may have landed is dropped by the lane, as a repeat has the same id.
                 continue
@@ -199,7 +209,7 @@ def _is_keyed(chunk: SubmitChunk) -> bool:
 
 
 def _validated(
-    chunk: SubmitChunk, *, channels: frozenset[str]
+    chunk: SubmitChunk, *, channels: frozenset[str], now: Instant
 ) -> tuple[list[Submission], list[tuple[int, str, str]]]:
     """Return the submissions, or why some cannot be accepted."""
     count = len(chunk.bodies)
@@ -222,7 +232,7 @@ def _validated(
     refused: list[tuple[int, str, str]] = []
     for position, body in enumerate(chunk.bodies):
         try:
-            submission = validate_body(body)
+            submission = validate_body(body, now=now)
         except SubmissionInvalid as error:
             refused.append((position, error.field, error.reason))
             continue

@@ -28,6 +28,7 @@ from cluster.runtime.clock import SystemClock
 from pipeline.connectors.file.codec import encode_lines
 from pipeline.ingest.accept import LaneBatch, Settled, core_of, plan_accept, settle
 from pipeline.ingest.chunk import SubmitChunk, decode_chunk, encode
+from pipeline.ingest.schedule import SendTimes
 from pipeline.ingest.submission import validate_body
 from pipeline.instant import Instant
 from pipeline.lane.entry import Checkpoint, EntryBuilder, encode_entry
@@ -100,6 +101,7 @@ class Line:
 async def run(file: Path, data: Path) -> int:
     """Carry every message of a file; return how many there were."""
     clock = SystemClock()
+    times = SendTimes(validity_ms_max=Windows().validity_ms_max)
     DataFolder.create_or_open(data, shape=None, windows=Windows(), now=clock.now())
     store = LocalStore.open(data, cores=None, clock=clock, windows=Windows())
     (generation,) = await store.read_generations()
@@ -127,7 +129,7 @@ async def run(file: Path, data: Path) -> int:
         submissions = [validate_body(body) for body in chunk.bodies]
         plan = plan_accept(chunk, submissions, now=clock.now(), chance=b"")
         standing = await store.put_idempotency(plan.idempotency_rows)
-        settled = settle(plan, standing, generation=generation)
+        settled = settle(plan, standing, generation=generation, times=times)
         assert isinstance(settled, Settled)
         for lane in settled.lanes.keys() - lines.keys():
             lines[lane] = Line(lane, store, outbox)

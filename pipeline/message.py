@@ -1,7 +1,8 @@
 """What is asked for, and what is ours: submissions, ids, and the rows that stand for messages.
 
 A `Submission` is what was asked for.  Its encoded form is, byte for byte, the body that is stored
-and later read by a connector: it is encoded once, at the door, and never again.  Rows travel as
+and later read by a connector: it is encoded once, at the door.  Only one that says when it is to be
+sent is encoded again, when it is accepted and its time is known.  Rows travel as
 plain tuples, thousands at a time; the aliases below say what stands where.
 """
 
@@ -33,6 +34,19 @@ class Submission(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only
     priority: str = "normal"  # one of PRIORITIES
     metadata: dict[str, str] = {}
 
+    # When it is to be sent.  A body that says nothing of it ends here (`encode_body`).
+    due_at: int | None = None  # an Instant: not before; None: at once, or after `delay_ms`
+    window: str = ""  # the canonical text of a send window; "": at any time
+    time_zone: str = ""  # of the window; "": that of the recipient's number, or the default
+    # Spans, which become instants when the message is accepted; a stored body has none.
+    delay_ms: int | None = None  # from born on
+    validity_ms: int | None = None  # from when it is due on
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether something is said about when it is to be sent."""
+        return self.due_at is not None or self.delay_ms is not None or self.window != ""
+
 
 class _Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The first field of an encoded Submission; the others are skipped, not built."""
@@ -43,8 +57,30 @@ class _Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(Submission)
 
-encode_body = _encoder.encode
-"""Submission -> Body."""
+encode_fields = _encoder.encode
+"""A tuple of a Submission's fields, the last ones left out if they have their defaults -> Body."""
+
+
+def encode_body(submission: Submission) -> bytes:
+    """Return the body of a submission.
+
+    Fields that came later are there only if one of them is said: the others have the bytes, and so
+    the hash under their key, that they always had.
+    """
+    fields = (
+        submission.expires_at,
+        submission.tenant,
+        submission.channel,
+        submission.recipient,
+        submission.content,
+        submission.group,
+        submission.priority,
+        submission.metadata,
+    )
+    if not (submission.is_timed or submission.time_zone or submission.validity_ms is not None):
+        return _encoder.encode(fields)
+    return _encoder.encode(submission)
+
 
 decode_body = _decoder.decode
 """Body -> Submission; raises msgspec.DecodeError or msgspec.ValidationError on other bytes."""
@@ -56,6 +92,11 @@ def expiry_of(body: Body) -> Instant | None:
     """Return when the submission of a body expires, None if it does not say so."""
     expires_at = _head_decoder.decode(body).expires_at
     return None if expires_at is None else Instant(expires_at)
+
+
+def is_scheduled(body: Body) -> bool:
+    """Return whether a stored body says from when on it is due; it says until when, too."""
+    return decode_body(body).due_at is not None
 
 
 # (id, pk, born, group, body): a row of `messages`.  group is `group_key(tenant, group)`.

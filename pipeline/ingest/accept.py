@@ -3,7 +3,8 @@
 Pure, in steps with the store's answers between them (docs/protocol.md, 5.1): `plan` gives ids
 and the rows of `idem`; `settle` compares what stands there with what was asked, adopts the born of
 an earlier try, and gives the rows of `messages`, by core, and of `buffer`, by lane, which are the
-same at every try of writing them.
+same at every try of writing them.  Only where a row of a message goes that is due later is decided
+at each try anew, by the time of its beginning: near enough into the buffer, else into the timers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,8 @@ from itertools import repeat
 from cluster.topology.generation import Core, Generation
 from pipeline.ingest.chunk import KeyTaken, SubmitChunk
 from pipeline.ingest.ids import batch_ids, chunk_id, keyed_id, minted_id
-from pipeline.instant import Instant
+from pipeline.ingest.schedule import SendTimes
+from pipeline.instant import DurationMs, Instant, later
 from pipeline.lane_id import LaneId, band_of
 from pipeline.message import (
     AT_ONCE,
@@ -24,6 +26,8 @@ from pipeline.message import (
     MessageRow,
     PartitionKey,
     Submission,
+    TimerRow,
+    encode_body,
     group_key,
 )
 from pipeline.ports import IdempotencyRow
@@ -40,6 +44,42 @@ class LaneBatch:
     borns: Sequence[Instant]
     groups: Sequence[str]
     bodies: Sequence[Body]
+    due_ats: Sequence[Instant] | None = None  # None: all at once
+
+    def rows_at(
+        self, begun: Instant, *, near_horizon_ms: DurationMs
+    ) -> tuple[list[BufferEntry], list[TimerRow]]:
+        """Return the rows of a try of writing them that begins now, by where they go.
+
+        A lane has read its timers no further than the near horizon less W ahead, so that one which
+        is acknowledged within W is never written where the lane has been.
+        """
+        entries = self.buffer_entries()
+        if self.due_ats is None:
+            return entries, []
+        horizon = later(begun, near_horizon_ms)
+        return (
+            [entry for entry in entries if entry[4] <= horizon],
+            [
+                (due_at, id_, pk, born, attempt, group)
+                for id_, pk, born, attempt, due_at, group in entries
+                if due_at > horizon
+            ],
+        )
+
+    def due_at_once(self) -> "LaneBatch | None":
+        """Return those that need not wait, None if there are none."""
+        if self.due_ats is None:
+            return self
+        chosen = [n for n, due_at in enumerate(self.due_ats) if due_at == AT_ONCE]
+        if not chosen:
+            return None
+        return LaneBatch(
+            message_ids=[self.message_ids[n] for n in chosen],
+            borns=[self.borns[n] for n in chosen],
+            groups=[self.groups[n] for n in chosen],
+            bodies=[self.bodies[n] for n in chosen],
+        )
 
     def buffer_entries(self) -> list[BufferEntry]:
         """Return the rows to write; each write of them gives them a new `at`."""
@@ -50,7 +90,7 @@ class LaneBatch:
                 keys,
                 self.borns,
                 repeat(1),
-                repeat(AT_ONCE),
+                repeat(AT_ONCE) if self.due_ats is None else self.due_ats,
                 self.groups,
                 strict=False,
             )
@@ -113,7 +153,11 @@ def plan_accept(
 
 
 def settle(
-    plan: AcceptPlan, standing: Sequence[IdempotencyRow], *, generation: Generation
+    plan: AcceptPlan,
+    standing: Sequence[IdempotencyRow],
+    *,
+    generation: Generation,
+    times: SendTimes,
 ) -> Settled | KeyTaken:
     """Take the rows that stand in `idem`, in the order of the plan's, and place the messages."""
     taken = [
@@ -133,7 +177,7 @@ def settle(
         borns = [_minted_born(plan.now)] * count
     # A row that stands was made by this call if it bears this call's time.
     repeated_count = sum(born != plan.now for born in borns) if standing else 0
-    return Settled(lanes=_by_lane(plan, borns, generation), repeated_count=repeated_count)
+    return Settled(lanes=_by_lane(plan, borns, generation, times), repeated_count=repeated_count)
 
 
 def core_of(lane: LaneId) -> Core:
@@ -147,7 +191,7 @@ def _minted_born(now: Instant) -> Instant:
 
 
 def _by_lane(
-    plan: AcceptPlan, borns: Sequence[Instant], generation: Generation
+    plan: AcceptPlan, borns: Sequence[Instant], generation: Generation, times: SendTimes
 ) -> dict[LaneId, LaneBatch]:
     positions_of: dict[tuple[int, str, str], list[int]] = {}
     indexes = generation.core_indexes_of(plan.message_ids).tolist()
@@ -160,7 +204,8 @@ def _by_lane(
             positions.append(position)
     tenant = plan.chunk.tenant
     groups = [group_key(tenant, submission.group) for submission in plan.submissions]
-    ids, bodies = plan.message_ids, plan.chunk.bodies
+    ids = plan.message_ids
+    bodies, due_at_of = _resolved(plan, borns, times)
     lanes = {}
     for (index, channel, priority), positions in positions_of.items():
         core = generation.cores[index]
@@ -170,8 +215,34 @@ def _by_lane(
             borns=[borns[n] for n in positions],
             groups=[groups[n] for n in positions],
             bodies=[Body(bodies[n]) for n in positions],
+            due_ats=(
+                [due_at_of.get(n, AT_ONCE) for n in positions]
+                if not due_at_of.keys().isdisjoint(positions)
+                else None
+            ),
         )
     return lanes
+
+
+def _resolved(
+    plan: AcceptPlan, borns: Sequence[Instant], times: SendTimes
+) -> tuple[list[bytes], dict[int, Instant]]:
+    """Return the bodies to store, and when those are due that are not due at once, by position.
+
+    The bodies are the same at every call with the same key: what is stored does not change.
+    """
+    bodies, due_at_of = plan.chunk.bodies, {}
+    for position, asked in enumerate(plan.submissions):
+        if not asked.is_timed and asked.validity_ms is None:
+            continue
+        if bodies is plan.chunk.bodies:
+            bodies = list(bodies)
+        resolved = times.resolve(asked, born=borns[position])
+        bodies[position] = encode_body(resolved)
+        due_at = times.row_due_at(resolved, now=plan.now)
+        if due_at != AT_ONCE:
+            due_at_of[position] = due_at
+    return bodies, due_at_of
 
 
 def _chunk_hash(chunk: SubmitChunk) -> bytes:

@@ -36,6 +36,11 @@ def parse_expires_at(text: str) -> Instant:
     return Instant(instant)
 
 
+def is_span(text: str) -> bool:
+    """Return whether a text is a span, and so for `parse_validity`."""
+    return _span(text.strip()) is not None
+
+
 def parse_validity(text: str, *, validity_ms_max: DurationMs) -> DurationMs:
     """Return the span of a text like `90s`, `15m`, `2h` or `3d`.
 

@@ -17,38 +17,43 @@ from typing import Final, NamedTuple, Protocol
 import msgspec
 
 from pipeline.errors import SubmissionInvalid
-from pipeline.ingest.expiry import parse_expires_at
-from pipeline.ingest.header_text import HEADER_METADATA, has_control_character
+from pipeline.ingest.metadata import HALF_CHARACTER, check_metadata, check_metadata_keys
 from pipeline.ingest.recipient import Canonicalize, canonicalizer
+from pipeline.ingest.schedule import (
+    NO_TIMING,
+    Timing,
+    check_timing,
+    parse_timing,
+    validate_timing,
+)
 from pipeline.ingest.template import Record, Rendered
-from pipeline.instant import Instant
+from pipeline.instant import DurationMs, Instant
 from pipeline.limits import (
     BODY_BYTES_MAX,
     CONTENT_BYTES_MAX,
     GROUP_CHARS_MAX,
-    METADATA_BYTES_MAX,
-    METADATA_ENTRIES_MAX,
     TENANT_CHARS_MAX,
+    Windows,
 )
-from pipeline.message import PRIORITIES, Body, Submission, decode_body, encode_body
+from pipeline.message import PRIORITIES, Body, Submission, decode_body, encode_fields
 
 _tenant: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*").fullmatch
-_metadata_key: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}").fullmatch
 _PRIORITY_CHARS_MAX: Final = 16
 _ENVELOPES_REMEMBERED: Final = 4_096
 _INSTANT_MAX: Final = 2**63 - 1
 
+_NO_TIMES: Final = NO_TIMING[1:]
 _NO_METADATA: Final[Mapping[str, str]] = {}
-_HALF_CHARACTER: Final = "holds half of a surrogate pair, which is no character; remove it"
 
 # `build_bodies` writes the fields of a body itself.
 assert Submission.__struct_encode_fields__ == (
     *("expires_at", "tenant", "channel", "recipient", "content", "group", "priority", "metadata"),
+    *("due_at", "window", "time_zone", "delay_ms", "validity_ms"),
 )
+assert Timing._fields == ("expires_at", *Submission.__struct_encode_fields__[8:])
 
-# A character has at most four bytes, so fewer characters than these need no counting of bytes.
+# A character has at most four bytes, so fewer characters than this need no counting of bytes.
 _CONTENT_CHARS_SURE: Final = CONTENT_BYTES_MAX // 4
-_METADATA_CHARS_SURE: Final = METADATA_BYTES_MAX // 4
 
 
 class FieldSource(Protocol):
@@ -119,6 +124,11 @@ class SubmissionPlan:
     metadata: Mapping[str, FieldSource] = field(default_factory=dict)
     default_region: str | None = None  # of numbers without a country code
     expires_at_max: Instant | None = None
+    due_at: FieldSource | None = None
+    window: FieldSource | None = None
+    time_zone: FieldSource | None = None
+    validity_ms_max: DurationMs = Windows().validity_ms_max
+    now: Instant | None = None  # None: how far ahead an instant lies is asked elsewhere
 
     def __post_init__(self) -> None:
         # A field that is not constant is judged with each record; here a harmless one stands in.
@@ -129,11 +139,37 @@ class SubmissionPlan:
             _constant_or(self.priority, "normal"),
             self.default_region,
         )
-        _check_metadata_keys(self.metadata)
+        check_metadata_keys(self.metadata)
+        if self.is_timed:
+            self.timing(
+                due=_constant_or(self.due_at, ""),
+                expires=_constant_or(self.expires_at, ""),
+                window=_constant_or(self.window, ""),
+                time_zone=_constant_or(self.time_zone, "UTC"),
+            )
+
+    @property
+    def is_timed(self) -> bool:
+        """Whether anything is said about when messages are to be sent, or until when."""
+        return not (self.due_at is self.window is self.expires_at is None)
+
+    def timing(self, *, due: str, expires: str, window: str, time_zone: str) -> Timing:
+        """Return what is asked for by these texts; raises `SubmissionInvalid`."""
+        timing = parse_timing(
+            due=due,
+            expires=expires,
+            window=window,
+            time_zone=time_zone,
+            validity_ms_max=self.validity_ms_max,
+        )
+        if timing.expires_at is not None and timing.due_at is None:
+            _check_expires_at(timing.expires_at, self.expires_at_max)
+        check_timing(timing, recipient="", now=self.now)
+        return timing
 
 
-def _constant_or(source: FieldSource, otherwise: str) -> str:
-    constant = source.constant
+def _constant_or(source: FieldSource | None, otherwise: str) -> str:
+    constant = "" if source is None else source.constant
     return otherwise if constant is None else constant
 
 
@@ -187,21 +223,32 @@ class _Columns:
             envelopes.append(envelope)
         return envelopes
 
-    def expiries(self) -> Iterable[Instant | None]:
-        if self._plan.expires_at is None:
-            return repeat(None)
-        expiries: list[Instant | None] = []
-        for position, text in enumerate(self.values("expires_at", self._plan.expires_at)):
-            expires_at = None
-            # A default of nothing, as in {expires_at|}, leaves the longest validity.
-            if text.strip():
+    def timings(self) -> Iterable[Timing]:
+        plan = self._plan
+        if not plan.is_timed:
+            return repeat(NO_TIMING)
+        count = len(self._records)
+        due, expires, window, zone = (
+            [""] * count if source is None else self.values(name, source)
+            for name, source in (
+                ("due_at", plan.due_at),
+                ("expires_at", plan.expires_at),
+                ("window", plan.window),
+                ("time_zone", plan.time_zone),
+            )
+        )
+        timings: list[Timing] = []
+        for n in range(count):
+            timing = NO_TIMING
+            if n not in self.refused:
                 try:
-                    expires_at = parse_expires_at(text)
-                    _check_expires_at(expires_at, self._plan.expires_at_max)
+                    timing = plan.timing(
+                        due=due[n], expires=expires[n], window=window[n], time_zone=zone[n]
+                    )
                 except SubmissionInvalid as invalid:
-                    self.refused.setdefault(position, invalid)
-            expiries.append(expires_at)
-        return expiries
+                    self.refused[n] = invalid
+            timings.append(timing)
+        return timings
 
     def metadata(self) -> Iterable[Mapping[str, str]]:
         sources = self._plan.metadata
@@ -223,14 +270,14 @@ def build_bodies(
         columns.values("recipient", plan.recipient),
         columns.values("content", plan.content),
         columns.envelopes(),
-        columns.expiries(),
+        columns.timings(),
         columns.metadata(),
         strict=False,  # what is the same for every record is repeated without end
     )
     refused = columns.refused
     positions: list[int] = []
     bodies: list[Body] = []
-    for position, (recipient, content, envelope, expires_at, metadata) in enumerate(rows):
+    for position, (recipient, content, envelope, timing, metadata) in enumerate(rows):
         if position in refused:
             continue
         assert envelope is not None
@@ -239,11 +286,12 @@ def build_bodies(
             if not 0 < len(content) <= _CONTENT_CHARS_SURE or "\0" in content:
                 _check_content(content)
             if metadata:
-                _check_metadata(metadata, channel)
+                check_metadata(metadata, channel)
             recipient = canonicalize(recipient)
             # A tuple encodes to the bytes of the Submission, without making one.
-            fields = (expires_at, tenant, channel, recipient, content, group, priority, metadata)
-            body = encode_body(fields)
+            said = (timing[0], tenant, channel, recipient, content, group, priority, metadata)
+            is_brief = timing is NO_TIMING or timing[1:] == _NO_TIMES
+            body = encode_fields(said if is_brief else said + timing[1:])
         except SubmissionInvalid as invalid:
             refused[position] = invalid
         except UnicodeEncodeError:
@@ -262,7 +310,9 @@ def build_submission(plan: SubmissionPlan, record: Record, number: int = 1) -> S
     return decode_body(built.bodies[0])
 
 
-def validate_body(body: bytes, *, expires_at_max: Instant | None = None) -> Submission:
+def validate_body(
+    body: bytes, *, expires_at_max: Instant | None = None, now: Instant | None = None
+) -> Submission:
     """Return the submission of a body that comes from a door that is not trusted.
 
     Raises `SubmissionInvalid`, for field `body` if it is not the encoding of a submission at all.
@@ -286,10 +336,12 @@ def validate_body(body: bytes, *, expires_at_max: Instant | None = None) -> Subm
     if not 0 < len(content) <= _CONTENT_CHARS_SURE or "\0" in content:
         _check_content(content)
     if submission.metadata:
-        _check_metadata_keys(submission.metadata)
-        _check_metadata(submission.metadata, submission.channel)
+        check_metadata_keys(submission.metadata)
+        check_metadata(submission.metadata, submission.channel)
     if submission.expires_at is not None:
-        _check_expires_at(submission.expires_at, expires_at_max)
+        _check_expires_at(submission.expires_at, None if submission.is_timed else expires_at_max)
+    if submission.is_timed or submission.time_zone or submission.validity_ms is not None:
+        validate_timing(submission, now=now)
     return submission
 
 
@@ -310,40 +362,6 @@ def _check_content(content: str) -> None:
         raise SubmissionInvalid("content", f"has {size} bytes, at most {CONTENT_BYTES_MAX}")
 
 
-def _check_metadata_keys(metadata: Iterable[str]) -> None:
-    keys = list(metadata)
-    if len(keys) > METADATA_ENTRIES_MAX:
-        raise SubmissionInvalid(
-            "metadata", f"has {len(keys)} entries, at most {METADATA_ENTRIES_MAX}"
-        )
-    for key in keys:
-        if not _metadata_key(key):
-            raise SubmissionInvalid(
-                "metadata",
-                f"{key[:64]!r} cannot be a name; 1 to 64 letters, digits, dots, dashes and"
-                " underscores",
-            )
-
-
-def _check_metadata(metadata: Mapping[str, str], channel: str) -> None:
-    text = "".join((*metadata, *metadata.values()))
-    if "\0" in text:
-        raise SubmissionInvalid("metadata", "holds a NUL character; remove it")
-    for name in HEADER_METADATA.get(channel, ()):
-        if has_control_character(metadata.get(name, "")):
-            raise SubmissionInvalid(
-                "metadata", f"{name} holds a line break or another control character; remove it"
-            )
-    if len(text) <= _METADATA_CHARS_SURE:
-        return
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        raise SubmissionInvalid("metadata", _HALF_CHARACTER) from None
-    if size > METADATA_BYTES_MAX:
-        raise SubmissionInvalid("metadata", f"has {size} bytes, at most {METADATA_BYTES_MAX}")
-
-
 def _check_expires_at(expires_at: int, expires_at_max: Instant | None) -> None:
     if not 0 <= expires_at <= _INSTANT_MAX:
         raise SubmissionInvalid("expires_at", "is not an instant after 1970")
@@ -355,5 +373,5 @@ def _not_encodable(content: str) -> SubmissionInvalid:
     try:
         content.encode()
     except UnicodeEncodeError as error:
-        return SubmissionInvalid("content", f"{_HALF_CHARACTER} (character {error.start + 1})")
-    return SubmissionInvalid("metadata", _HALF_CHARACTER)
+        return SubmissionInvalid("content", f"{HALF_CHARACTER} (character {error.start + 1})")
+    return SubmissionInvalid("metadata", HALF_CHARACTER)

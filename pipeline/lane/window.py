@@ -9,7 +9,7 @@ from pipeline.lane.actions import HandOverWindow
 from pipeline.lane.entry import EntryBuilder
 from pipeline.lifecycle import EVENT_MASK, Event, Step, attempt_of, next_claim
 from pipeline.limits import OUTCOME_DETAIL_CHARS_MAX, OUTCOME_DETAILS_BYTES_MAX
-from pipeline.message import Body, MessageId, PartitionKey, expiry_of
+from pipeline.message import Body, MessageId, PartitionKey, expiry_of, is_scheduled
 from pipeline.outcome import Outcomes
 from pipeline.route.permits import LimitKey
 
@@ -216,14 +216,21 @@ def lines_bytes(groups: Sequence[str], details: Mapping[int, str]) -> int:
 def expired_positions(
     candidates: Sequence[Candidate], *, now: Instant, validity_ms_max: DurationMs
 ) -> set[int]:
-    """Return the positions of the candidates that must not be handed over any more."""
+    """Return the positions of the candidates that must not be handed over any more.
+
+    A message that is scheduled says itself until when, as it may be born long before it is due.
+    """
     oldest_born = earlier(now, validity_ms_max)
-    expired = {n for n, candidate in enumerate(candidates) if candidate.born <= oldest_born}
+    expired = set()
     for n, candidate in enumerate(candidates):
-        if candidate.body is not None:
-            expires_at = expiry_of(candidate.body)
-            if expires_at is not None and expires_at <= now:
-                expired.add(n)
+        body = candidate.body
+        expires_at = None if body is None else expiry_of(body)
+        if (expires_at is not None and expires_at <= now) or (
+            candidate.born <= oldest_born
+            # Only of one that is old the whole body is looked at.
+            and (body is None or expires_at is None or not is_scheduled(body))
+        ):
+            expired.add(n)
     return expired
 
 

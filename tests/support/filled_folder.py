@@ -16,6 +16,7 @@ from cluster.topology.generation import Core
 from pipeline.connectors.file.codec import encode_lines
 from pipeline.ingest.accept import Settled, core_of, plan_accept, settle
 from pipeline.ingest.chunk import SubmitChunk
+from pipeline.ingest.schedule import SendTimes
 from pipeline.instant import Instant
 from pipeline.lane.books import LaneBooks, tally_of
 from pipeline.lane.entry import Checkpoint, Entry, EntryBuilder, encode_entry
@@ -123,7 +124,12 @@ class FilledFolder:
             bodies=[encode_body(submission) for submission in submissions],
         )
         plan = plan_accept(chunk, submissions, now=self.clock.now(), chance=b"")
-        settled = settle(plan, plan.idempotency_rows, generation=self.generation)
+        settled = settle(
+            plan,
+            plan.idempotency_rows,
+            generation=self.generation,
+            times=SendTimes(validity_ms_max=WINDOWS.validity_ms_max),
+        )
         assert isinstance(settled, Settled)
         self.clock.advance(3)
         for lane, batch in settled.lanes.items():

@@ -15,6 +15,9 @@ def make_submission(
     group: str = "spring",
     priority: str = "bulk",
     expires_at: int | None = None,
+    due_at: int | None = None,
+    delay_ms: int | None = None,
+    window: str = "",
 ) -> Submission:
     return Submission(
         tenant=tenant,
@@ -24,6 +27,9 @@ def make_submission(
         group=group,
         priority=priority,
         expires_at=expires_at,
+        due_at=due_at,
+        delay_ms=delay_ms,
+        window=window,
     )
 
 

@@ -23,9 +23,15 @@ from pipeline.ingest.chunk import (
     encode,
 )
 from pipeline.ingest.doorbell import LaneRows, decode_doorbell
+from pipeline.instant import later
 from pipeline.lane_id import LaneId
-from pipeline.limits import CHUNK_MESSAGES_MAX, DOORBELL_BODY_BYTES_MAX, WRITE_TRIES_MAX
-from pipeline.message import Body, BufferRow, MessageId
+from pipeline.limits import (
+    CHUNK_MESSAGES_MAX,
+    DOORBELL_BODY_BYTES_MAX,
+    SCHEDULE_MS_MAX,
+    WRITE_TRIES_MAX,
+)
+from pipeline.message import AT_ONCE, Body, BufferRow, MessageId, TimerRow, decode_body
 from pipeline.ports import Beat
 from tests.contract.store_under_test import EVER, NEVER
 from tests.support.faulty_store import FaultyStore, StoreWorld
@@ -91,6 +97,17 @@ class World:
         self.story.append("doorbell")
         self.rung.extend(decode_doorbell(doorbell))
         return []
+
+    async def timer_rows(self) -> list[TimerRow]:
+        generation = self.stores.data.generation
+        rows: list[TimerRow] = []
+        for core in generation.cores:
+            for lane in await self.store.port.read_lanes(core, generation.number):
+                page = await self.store.port.read_timers(
+                    lane, from_due=NEVER, through_due=EVER, limit=100_000, resume=None
+                )
+                rows += page.rows
+        return rows
 
     async def buffer_rows(self) -> list[tuple[LaneId, BufferRow]]:
         rows = []
@@ -351,6 +368,86 @@ async def test_an_unknown_write_is_made_again(tmp_path: Path, is_applied: bool) 
         rows = await world.buffer_rows()
         assert len(rows) == 1 + is_applied
         assert len({row[1] for _, row in rows}) == 1
+
+
+# --- later ----------------------------------------------------------------------------------------
+
+H_MS = WINDOWS.near_horizon_ms
+
+
+@in_virtual_time
+async def test_what_is_due_soon_is_buffered_and_what_is_due_later_has_a_timer(
+    tmp_path: Path,
+) -> None:
+    async with World.on(tmp_path) as world:
+        now = world.clock.now()
+        dues = {"now": AT_ONCE, "past": now - 1, "soon": later(now, 5), "near": later(now, H_MS),
+                "far": later(now, H_MS) + 1}  # fmt: skip
+        asked = [
+            make_submission(name, priority="urgent", due_at=due_at) for name, due_at in dues.items()
+        ]
+        chunk = make_chunk(bodies_of(asked))
+        assert isinstance(await world.ingester().submit(chunk), Accepted)
+        await settle()
+        buffered = sorted(row[5] for _, row in await world.buffer_rows())
+        assert buffered == sorted([0, 0, dues["soon"], dues["near"]])
+        (timer,) = await world.timer_rows()
+        assert (timer[0], timer[3], timer[4]) == (dues["far"], now, 1)
+        rung = [decode_body(Body(body)).content for lane in world.rung for body in lane.bodies]
+        assert sorted(rung) == ["now", "past"], "a doorbell brings what is due at once"
+        assert not any(lane.due_ats for lane in world.rung)
+
+
+@in_virtual_time
+async def test_a_chunk_that_is_due_later_rings_nobody(tmp_path: Path) -> None:
+    async with World.on(tmp_path) as world:
+        chunk = make_chunk(bodies_of([make_submission(delay_ms=10 * H_MS)]))
+        client = world.ingester()
+        assert isinstance(await client.submit(chunk), Accepted)
+        await settle()
+        assert world.store.log == [
+            *("put_idempotency", "write_messages", "announce_lane", "write_timers"),
+        ]
+        assert world.rung == []
+
+
+@in_virtual_time
+async def test_the_place_of_a_row_is_chosen_anew_at_each_try(tmp_path: Path) -> None:
+    async with World.on(tmp_path) as world:
+        due_at = later(world.clock.now(), H_MS + W_MS)
+
+        def on_call(verb: str) -> None:
+            if verb == "write_timers":
+                world.clock.advance(W_MS + 1)
+
+        world.store.on_call = on_call
+        asked = [make_submission(priority="urgent", due_at=due_at)]
+        assert isinstance(await world.ingester().submit(make_chunk(bodies_of(asked))), Accepted)
+        assert (world.store.count("write_timers"), world.store.count("write_buffer")) == (1, 1)
+        ((_, row),) = await world.buffer_rows()
+        (timer,) = await world.timer_rows()
+        assert (row[1], row[5]) == (timer[1], timer[0]) == (row[1], due_at)
+
+
+@pytest.mark.parametrize("is_applied", [True, False])
+@in_virtual_time
+async def test_an_unknown_write_of_timers_is_made_again(tmp_path: Path, is_applied: bool) -> None:
+    async with World.on(tmp_path) as world:
+        world.store.lose("write_timers", is_applied=is_applied)
+        chunk = make_chunk(bodies_of([make_submission(delay_ms=10 * H_MS)]))
+        assert isinstance(await world.ingester().submit(chunk), Accepted)
+        assert world.store.count("write_timers") == 2
+        assert len(await world.timer_rows()) == 1
+
+
+@in_virtual_time
+async def test_what_lies_beyond_the_horizon_of_schedules_is_refused(tmp_path: Path) -> None:
+    async with World.on(tmp_path) as world:
+        farthest = later(world.clock.now(), SCHEDULE_MS_MAX)
+        asked = [make_submission(due_at=farthest), make_submission(due_at=later(farthest, 1_000))]
+        reply = await world.ingester().submit(make_chunk(bodies_of(asked)))
+        assert positions(reply) == [(1, "due_at")]
+        assert world.store.calls == []
 
 
 # --- not accepted ---------------------------------------------------------------------------------

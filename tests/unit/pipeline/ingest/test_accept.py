@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from pipeline.ingest.accept import AcceptPlan, Settled, core_of, plan_accept, settle
 from pipeline.ingest.chunk import KeyTaken, SubmitChunk
 from pipeline.ingest.ids import batch_ids, born_of, chunk_id, keyed_id
-from pipeline.instant import Instant
+from pipeline.ingest.schedule import SendTimes
+from pipeline.instant import Instant, later
 from pipeline.lane_id import band_of
-from pipeline.message import AT_ONCE, Body, MessageId, PartitionKey, Submission
+from pipeline.limits import Windows
+from pipeline.message import AT_ONCE, Body, MessageId, PartitionKey, Submission, decode_body
 from pipeline.ports import IdempotencyRow
 from tests.support.fake_clock import NOW
 from tests.support.submissions import (
@@ -27,6 +29,7 @@ from tests.support.topologies import make_generation
 
 GENERATION = make_generation()
 LATER = Instant(NOW + 60_000_000)
+TIMES = SendTimes(validity_ms_max=Windows().validity_ms_max)
 
 
 def plan(chunk: SubmitChunk, *, now: Instant = NOW, chance: bytes = b"") -> AcceptPlan:
@@ -35,7 +38,10 @@ def plan(chunk: SubmitChunk, *, now: Instant = NOW, chance: bytes = b"") -> Acce
 
 def settled(plan: AcceptPlan, standing: Sequence[IdempotencyRow] | None = None) -> Settled:
     answer = settle(
-        plan, plan.idempotency_rows if standing is None else standing, generation=GENERATION
+        plan,
+        plan.idempotency_rows if standing is None else standing,
+        generation=GENERATION,
+        times=TIMES,
     )
     assert isinstance(answer, Settled)
     return answer
@@ -148,7 +154,9 @@ def test_of_keys_of_their_own_each_adopts_its_own_birth() -> None:
 )
 def test_a_batch_key_stands_for_one_content(other: SubmitChunk) -> None:
     first, second = plan(make_chunk()), plan(other, now=LATER)
-    assert settle(second, first.idempotency_rows, generation=GENERATION) == KeyTaken([], NOW)
+    assert settle(second, first.idempotency_rows, generation=GENERATION, times=TIMES) == KeyTaken(
+        [], NOW
+    )
 
 
 def test_keys_of_their_own_that_are_taken_are_named() -> None:
@@ -156,14 +164,14 @@ def test_keys_of_their_own_that_are_taken_are_named() -> None:
     first = plan(make_chunk(bodies, keys=[b"k0", b"k1", b"k2"]))
     changed = [bodies[0], *some_bodies(2, content="bye")]
     second = plan(make_chunk(changed, keys=[b"k0", b"k1", b"k2"]), now=LATER)
-    answer = settle(second, first.idempotency_rows, generation=GENERATION)
+    answer = settle(second, first.idempotency_rows, generation=GENERATION, times=TIMES)
     assert answer == KeyTaken([1, 2], NOW)
 
 
 def test_every_row_that_was_asked_for_is_compared() -> None:
     made = plan(make_chunk(keys=[b"k1", b"k2"]))
     with pytest.raises(ValueError, match="zip"):
-        settle(made, made.idempotency_rows[:1], generation=GENERATION)
+        settle(made, made.idempotency_rows[:1], generation=GENERATION, times=TIMES)
 
 
 # --- placement ------------------------------------------------------------------------------------
@@ -245,3 +253,19 @@ def test_nothing_is_lost_or_doubled_by_placement(
         assert len(batch.message_ids) == len(batch.buffer_entries()) == len(batch.message_rows())
         positions = [made.message_ids.index(id_) for id_ in batch.message_ids]
         assert positions == sorted(positions), "a lane keeps the order of what was asked"
+
+
+# --- later ----------------------------------------------------------------------------------------
+
+
+def test_a_repeat_of_what_is_due_later_has_the_body_of_the_first() -> None:
+    asked = [make_submission(delay_ms=5_000), make_submission("at once")]
+    chunk = make_chunk(bodies_of(asked))
+    first = plan(chunk)
+    again = settled(plan(chunk, now=LATER), first.idempotency_rows)
+    bodies = placed(settled(first))
+    assert placed(again) == bodies
+    resolved = decode_body(bodies[first.message_ids[0]])
+    assert resolved.due_at == later(NOW, 5_000)
+    assert resolved.expires_at == later(NOW, 5_000 + Windows().validity_ms_max)
+    assert bodies[first.message_ids[1]] == chunk.bodies[1], "the bytes of others are as they came"

@@ -7,7 +7,7 @@ from pipeline.lane.entry import EntryBuilder
 from pipeline.lane.window import Candidate, Window, bounded_details, expired_positions
 from pipeline.lifecycle import Event, Step, step_of
 from pipeline.limits import OUTCOME_DETAIL_CHARS_MAX, OUTCOME_DETAILS_BYTES_MAX
-from pipeline.message import Body, MessageId, PartitionKey
+from pipeline.message import Body, MessageId, PartitionKey, Submission, encode_body
 from pipeline.outcome import Outcomes
 from tests.support.fake_clock import NOW
 from tests.support.lane_world import body_of
@@ -110,3 +110,29 @@ def test_what_has_expired(born_ms_ago: int, expires_in_ms: int | None, is_expire
     candidate = Candidate(KEY_A, earlier(NOW, born_ms_ago), "g", Step(0), body)
     found = expired_positions([fresh, candidate], now=NOW, validity_ms_max=VALIDITY)
     assert found == ({1} if is_expired else set())
+
+
+@pytest.mark.parametrize(
+    ("expires_in_ms", "is_expired"),
+    [
+        pytest.param(1, False, id="it says until when"),
+        pytest.param(0, True, id="at its instant"),
+        pytest.param(None, True, id="one that does not say it lives no longer than others"),
+    ],
+)
+def test_what_is_scheduled_may_be_born_long_before_it_is_due(
+    expires_in_ms: int | None, is_expired: bool
+) -> None:
+    body = encode_body(
+        Submission(
+            expires_at=None if expires_in_ms is None else later(NOW, expires_in_ms),
+            due_at=earlier(NOW, 1),
+            tenant="default",
+            channel="sms",
+            recipient="+447700900000",
+            content="x",
+        )
+    )
+    old = Candidate(KEY_A, earlier(NOW, 400 * VALIDITY), "g", None, Body(body))
+    found = expired_positions([old], now=NOW, validity_ms_max=VALIDITY)
+    assert found == ({0} if is_expired else set())
