@@ -9,8 +9,10 @@ judged anew; one that is used again goes where it went.
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Final
 
 import httpcore
@@ -50,6 +52,36 @@ def _getaddrinfo(host: str, port: int) -> Sequence[tuple[Any, ...]]:
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
 
 
+class _Stream(httpcore.AsyncNetworkStream):
+    """A connection that is closed when its handshake is given up, whoever gives it up.
+
+    httpcore's own closes it after an error only, not when it is cancelled, and nobody else knows
+    it yet.
+    """
+
+    def __init__(self, under: httpcore.AsyncNetworkStream) -> None:
+        self._under = under
+        # Not looked up through this object for every read and write.
+        self.read = under.read  # type: ignore[method-assign]
+        self.write = under.write  # type: ignore[method-assign]
+        self.aclose = under.aclose  # type: ignore[method-assign]
+        self.get_extra_info = under.get_extra_info  # type: ignore[method-assign]
+
+    async def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> httpcore.AsyncNetworkStream:
+        """Return the connection with TLS around it."""
+        try:
+            return await self._under.start_tls(ssl_context, server_hostname, timeout)
+        except BaseException:
+            with suppress(Exception):
+                await self._under.aclose()
+            raise
+
+
 class CheckedNetwork(httpcore.AsyncNetworkBackend):
     """TCP for httpcore, to allowed addresses only."""
 
@@ -85,24 +117,31 @@ class CheckedNetwork(httpcore.AsyncNetworkBackend):
         tried = addresses[:_ADDRESSES_TRIED_MAX]
         for address in tried[:-1]:
             try:
-                return await self._under.connect_tcp(
-                    address,
-                    port,
-                    # So that one that swallows everything leaves time for the next.
-                    timeout=None if timeout is None else timeout / len(tried),
-                    local_address=local_address,
-                    socket_options=socket_options,
-                )
+                # So that one that swallows everything leaves time for the next.
+                share = None if timeout is None else timeout / len(tried)
+                return await self._connect(address, port, share, local_address, socket_options)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
                 continue
         if not tried:
             raise OSError("the host has no address")
-        return await self._under.connect_tcp(
-            tried[-1],
-            port,
-            timeout=timeout,
-            local_address=local_address,
-            socket_options=socket_options,
+        return await self._connect(tried[-1], port, timeout, local_address, socket_options)
+
+    async def _connect(
+        self,
+        address: str,
+        port: int,
+        timeout: float | None,  # noqa: ASYNC109
+        local_address: str | None,
+        socket_options: Iterable[Any] | None,
+    ) -> httpcore.AsyncNetworkStream:
+        return _Stream(
+            await self._under.connect_tcp(
+                address,
+                port,
+                timeout=timeout,
+                local_address=local_address,
+                socket_options=socket_options,
+            )
         )
 
     async def connect_unix_socket(

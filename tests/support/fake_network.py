@@ -22,10 +22,12 @@ class FakeNetwork(httpcore.AsyncNetworkBackend):
         *answers: bytes | Exception | None,
         connects: Sequence[Exception | None] = (),
         write_error: Exception | None = None,
+        tls_hangs: bool = False,
     ) -> None:
         self.answers = list(answers)
         self.connects = list(connects)
         self.write_error = write_error
+        self.tls_hangs = tls_hangs
         self.connected: list[tuple[str, int]] = []
         self.named: list[str | None] = []  # by TLS
         self.written = b""
@@ -72,6 +74,8 @@ class FakeStream(httpcore.AsyncNetworkStream):
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> httpcore.AsyncNetworkStream:
         self._network.named.append(server_hostname)
+        if self._network.tls_hangs:
+            await asyncio.Event().wait()
         return self
 
     async def aclose(self) -> None:

@@ -1,5 +1,6 @@
 """A webhook connector, what it is given, and what it reports."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -85,6 +86,8 @@ class Reports:
 
     by_position: dict[int, Told] = field(default_factory=dict)
     parts: list[list[int]] = field(default_factory=list)
+    enough: int = 0  # of reports: then `came` is set
+    came: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __call__(self, positions: Sequence[int], outcomes: Outcomes) -> None:
         assert len(positions) == len(outcomes.events) > 0
@@ -97,6 +100,9 @@ class Reports:
                 outcomes.references.get(index, ""),
                 outcomes.retry_after_ms.get(index, 0),
             )
+
+        if len(self.by_position) >= self.enough:
+            self.came.set()
 
     def events(self) -> list[Event]:
         """Return the events in the order of the messages."""

@@ -125,6 +125,13 @@ async def test_whatever_goes_wrong_before_is_no_connection(error: Exception) -> 
     assert not network.written
 
 
+async def test_a_handshake_that_hangs_is_no_connection_and_leaves_none_open() -> None:
+    network = FakeNetwork(tls_hangs=True)
+    exchange = await post(sender_over(network, connect_timeout_ms=1))
+    assert exchange == NotConnected("no connection within 1 ms")
+    assert (len(network.connected), network.closed_count) == (1, 1)
+
+
 async def test_a_name_that_is_not_found_is_no_connection() -> None:
     async def nowhere(_host: str, _port: int) -> Sequence[str]:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
