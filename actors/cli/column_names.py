@@ -20,6 +20,9 @@ WELL_KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "priority": ("priority",),
     "tenant": ("tenant",),
     "expires_at": ("expires_at",),
+    "due_at": ("due_at", "send_at"),
+    "window": ("send_window",),
+    "time_zone": ("time_zone",),
 }
 
 NUMBER_COLUMNS: Final = frozenset({"phone", "phone_number", "mobile", "msisdn"})

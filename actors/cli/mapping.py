@@ -23,6 +23,7 @@ from pipeline.ingest.template import (
     listed,
     resolve_column,
 )
+from pipeline.instant import Instant
 from pipeline.limits import METADATA_ENTRIES_MAX
 
 DEFAULT_TENANT: Final = "default"
@@ -45,6 +46,14 @@ class FieldOptions:
     metadata: Mapping[str, str] = field(default_factory=dict)
     key: str | None = None  # a column
     default_region: str | None = None
+    at: str | None = None
+    window: str | None = None
+    time_zone: str | None = None
+    expires: str | None = None
+
+
+# Where a field's flag has another name.
+_FLAGS: Final = {"due_at": "at", "expires_at": "expires", "time_zone": "time-zone"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,16 +80,17 @@ def resolve_mapping(
     made_up_recipients: bool = False,
     are_columns_numbered: bool = False,
     hint: str = "",
+    now: Instant | None = None,
 ) -> FieldMapping:
     """Return how fields are made of these columns, or raise `InputInvalid`.
 
     `has_rows`: records are sequences in the order of `columns`, else mappings.
     `made_up_recipients` is for demonstrations: where no column holds recipients, they are numbers
     that are nobody's, and where no column has a name, the last one is the content.  `hint` is said
-    where a column is missing.
+    where a column is missing.  Without `now` it is not asked here how far ahead an instant lies.
     """
     return _Resolver(
-        columns, options, has_rows, made_up_recipients, are_columns_numbered, hint
+        columns, options, has_rows, made_up_recipients, are_columns_numbered, hint, now
     ).resolve()
 
 
@@ -93,8 +103,10 @@ class _Resolver:
         may_make_up: bool,
         are_columns_numbered: bool,
         hint: str,
+        now: Instant | None,
     ) -> None:
         self._hint = hint
+        self._now = now
         self._columns = columns
         self._options = options
         self._has_rows = has_rows
@@ -111,7 +123,14 @@ class _Resolver:
         tenant = self._tenant()
         group = self._optional("group", options.group, otherwise="")
         priority = self._optional("priority", options.priority, otherwise=DEFAULT_PRIORITY)
-        expires_at = self._expires_at()
+        due_at = self._time("due_at", options.at)
+        window = self._time("window", options.window)
+        expires_at = self._time("expires_at", options.expires)
+        time_zone = None
+        if options.time_zone is not None or not (due_at is window is None):
+            time_zone = self._time("time_zone", options.time_zone)
+        if time_zone is not None and due_at is window is None:
+            raise InputInvalid("--time-zone: says nothing without --at or --window")
         metadata = self._metadata()
         key = self._key()
         try:
@@ -123,12 +142,17 @@ class _Resolver:
                 group=group,
                 priority=priority,
                 expires_at=expires_at,
+                due_at=due_at,
+                window=window,
+                time_zone=time_zone,
+                now=self._now,
                 metadata=metadata,
                 default_region=options.default_region and options.default_region.upper(),
             )
         except SubmissionInvalid as invalid:
             # Of a value for all lines the flag is the place to change it.
-            raise InputInvalid(f"--{invalid.field}: {invalid.reason}") from None
+            flag = _FLAGS.get(invalid.field, invalid.field)
+            raise InputInvalid(f"--{flag}: {invalid.reason}") from None
         unused = [column for column in self._columns if column not in self._used]
         if unused:
             self._description.append(("not used", listed(unused)))
@@ -214,11 +238,12 @@ class _Resolver:
             raise InputInvalid("--tenant: a file is sent for one tenant; write its name")
         return tenant
 
-    def _expires_at(self) -> FieldSource | None:
-        found = self._known("expires_at")
-        if not found:
-            return None
-        return self._from_column("expires_at", found[0], default="")
+    def _time(self, name: str, said: str | None) -> FieldSource | None:
+        flag = f"--{_FLAGS.get(name, name)}"
+        if said is not None:
+            return self._template(name, flag, said)
+        found = self._known(name)
+        return self._from_column(name, self._only(name, flag, found), default="") if found else None
 
     def _metadata(self) -> dict[str, FieldSource]:
         said = self._options.metadata

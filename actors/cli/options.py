@@ -1,4 +1,4 @@
-"""Options that every command has."""
+"""Options that every command has, and those that say when a message is to be sent."""
 
 from pathlib import Path
 from typing import Annotated
@@ -27,4 +27,20 @@ DataOption = Annotated[
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document.", show_default=False)
+]
+
+AtOption = Annotated[
+    str | None,
+    typer.Option(help="Template: not before 2030-01-31T18:00:00Z, or after a while: 'in 2h'."),
+]
+WindowOption = Annotated[
+    str | None,
+    typer.Option(help="Template: hours it may be due in: 'mon-fri 09:00-18:00; sat 10:00-14:00'."),
+]
+TimeZoneOption = Annotated[
+    str | None, typer.Option(help="Template: of --window and --at, such as Europe/Paris.")
+]
+ExpiresOption = Annotated[
+    str | None,
+    typer.Option(help="Template: not after this time, or so long after it is due: 2h."),
 ]

@@ -5,12 +5,14 @@ from itertools import islice
 from typing import Final
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from actors.cli.chunks import read_chunks
 from actors.cli.input_file import InputFile
 from actors.cli.mapping import FieldMapping
+from actors.cli.output import shown_instant
 from actors.cli.record_batch import Refused
+from pipeline.instant import Instant
 from pipeline.message import Submission, decode_body
 
 _SHOWN_MESSAGES: Final = 5
@@ -47,6 +49,9 @@ def show_preview(opened: InputFile, mapping: FieldMapping, *, as_json: bool) -> 
                             "group": one.group,
                             "priority": one.priority,
                             "metadata": one.metadata,
+                            "due": _due(one) or None,
+                            "window": _hours(one) or None,
+                            "expires": _end(one) or None,
                         }
                         for one in samples
                     ],
@@ -58,9 +63,19 @@ def show_preview(opened: InputFile, mapping: FieldMapping, *, as_json: bool) -> 
     console = Console(soft_wrap=True)
     console.print(opened.describe(), highlight=False, markup=False)
     console.print(mapping.describe(), highlight=False, markup=False)
-    table = Table("channel", "recipient", "content", "group", box=None)
-    for one in samples:
-        table.add_row(one.channel, one.recipient, one.content[:_SHOWN_CHARS], one.group)
+    columns: dict[str, list[str]] = {
+        "channel": [one.channel for one in samples],
+        "recipient": [one.recipient for one in samples],
+        "content": [one.content[:_SHOWN_CHARS] for one in samples],
+        "group": [one.group for one in samples],
+    }
+    for name, told in (("due", _due), ("window", _hours), ("expires", _end)):
+        if any(map(told, samples)):
+            columns[name] = [told(one) for one in samples]
+    # A time in two lines is none; of the others the content gives way first.
+    table = Table(*(Column(name, no_wrap=name in ("due", "expires")) for name in columns), box=None)
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*row)
     console.print(table, highlight=False, markup=False)
     for line in refused:
         console.print(f"line {line.line_number}: {line.reason}", highlight=False, markup=False)
@@ -70,3 +85,19 @@ def show_preview(opened: InputFile, mapping: FieldMapping, *, as_json: bool) -> 
         highlight=False,
     )
     return refused_count
+
+
+def _due(one: Submission) -> str:
+    if one.due_at is not None:
+        return shown_instant(Instant(one.due_at))
+    return "" if one.delay_ms is None else f"in {one.delay_ms / 1_000:g} s"
+
+
+def _hours(one: Submission) -> str:
+    return f"{one.window} {one.time_zone}".strip()
+
+
+def _end(one: Submission) -> str:
+    if one.expires_at is not None:
+        return shown_instant(Instant(one.expires_at))
+    return "" if one.validity_ms is None else f"{one.validity_ms / 1_000:g} s after due"

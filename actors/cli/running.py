@@ -25,6 +25,7 @@ from actors.cli.exit_codes import ExitCode
 from actors.cli.input_file import InputFile, open_input
 from actors.cli.mapping import FieldMapping, FieldOptions, resolve_mapping
 from actors.cli.open_folder import open_folder
+from actors.cli.options import AtOption, ExpiresOption, TimeZoneOption, WindowOption
 from actors.cli.platform_watch import PlatformWatch
 from actors.cli.preview import show_preview
 from actors.cli.progress import SendProgress
@@ -183,6 +184,10 @@ def send(
     region: Annotated[
         str | None, typer.Option(help="Country of numbers without +, such as GB.")
     ] = None,
+    at: AtOption = None,
+    window: WindowOption = None,
+    time_zone: TimeZoneOption = None,
+    expires: ExpiresOption = None,
     format_name: Annotated[
         str | None, typer.Option("--format", help="jsonl, csv or tsv, if the name does not say.")
     ] = None,
@@ -224,7 +229,12 @@ def send(
         metadata=_metadata(meta or []),
         key=key,
         default_region=region,
+        at=at,
+        window=window,
+        time_zone=time_zone,
+        expires=expires,
     )
+    now = SystemClock().now()
 
     def open_again() -> tuple[InputFile, FieldMapping]:
         opened = open_input(
@@ -242,6 +252,7 @@ def send(
             has_rows=opened.has_rows,
             are_columns_numbered=opened.are_columns_numbered,
             hint=opened.hint,
+            now=now,
         )
 
     opened, mapping = open_again()

@@ -77,8 +77,9 @@ async def send_chunks(
                     account.first_index, account.first_id = chunk.first_index, first_id
             case KeyTaken(positions) if not positions:
                 raise BatchKeyTaken(
-                    "this file was sent before with other content (another template, mapping or"
-                    " content under the same key): name another --batch-key to send it all the same"
+                    "this file was sent before with other content (another template, mapping,"
+                    " time or content under the same key): name another --batch-key to send it all"
+                    " the same"
                 )
             case KeyTaken(positions):
                 await _send_rest(

@@ -29,6 +29,7 @@ from pipeline.lifecycle import (
     STATE_AFTER,
     Event,
     Step,
+    attempt_awaited,
     attempt_of,
     state_of,
     try_of,
@@ -63,6 +64,9 @@ class TraceReport(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str]
     accepted_at: str
     expires_at: str | None
+    due_at: str | None  # not before: of the attempt that it waits for, or as it was accepted
+    window: str
+    time_zone: str
     lane: str | None  # None: stored, and in no lane: its sender was never told that it is accepted
     events: list[TracedEvent]
 
@@ -81,6 +85,11 @@ async def read_trace(
             events.setdefault(event.step, event)
     ordered = [events[step] for step in sorted(events)]
     asked = decode_body(trace.body)
+    due_at = None if asked.due_at is None else Instant(asked.due_at)
+    if trace.lane is not None:
+        awaited = attempt_awaited(ordered[-1].step if ordered else None)
+        timers = await store.timers_of(trace.lane, trace.id)
+        due_at = min((timer[0] for timer in timers if timer[4] == awaited), default=due_at)
     recipient = asked.recipient
     if not is_recipient_shown:
         recipient = mask_recipient(asked.channel, recipient)
@@ -96,6 +105,9 @@ async def read_trace(
         metadata=asked.metadata,
         accepted_at=shown_instant(trace.born),
         expires_at=None if asked.expires_at is None else shown_instant(Instant(asked.expires_at)),
+        due_at=None if due_at is None else shown_instant(due_at),
+        window=asked.window,
+        time_zone=asked.time_zone,
         lane=None if trace.lane is None else str(trace.lane),
         events=[_traced(event, trace) for event in ordered],
     )
@@ -143,6 +155,10 @@ def show_trace(report: TraceReport) -> None:
     }
     if report.expires_at is not None:
         fields["expires"] = report.expires_at
+    if report.due_at is not None:
+        fields["due"] = report.due_at
+    if report.window:
+        fields["window"] = f"{report.window} {report.time_zone}".strip()
     for name, value in report.metadata.items():
         fields[f"metadata {name}"] = value
     if report.content is not None:

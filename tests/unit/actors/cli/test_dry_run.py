@@ -32,3 +32,20 @@ def test_a_preview_of_refused_records_ends_as_their_sending_would(
         assert answer.json["refused"] == records.count("nobody")
     else:
         assert "Nothing was sent." in answer.out
+
+
+def test_a_preview_shows_when_messages_would_be_sent(shardpost: Shardpost, file: Path) -> None:
+    file.write_text("phone,text\n" + GOOD)
+    said = ("--at", "2023-11-20T18:00+01:00", "--window", "daily 9:00-20:00", "--expires", "2h")
+    answer = shardpost("send", file, "--dry-run", *said, "--json")
+    (sample,) = answer.json["samples"]
+    assert sample["due"].startswith("2023-11-20T17:00:00")
+    assert (sample["window"], sample["expires"]) == (
+        "daily 09:00-20:00",
+        "7200 s after due",
+    )
+    told = shardpost("send", file, "--dry-run", *said).out
+    assert "2023-11-20T17:00:00" in told
+    plain = shardpost("send", file, "--dry-run").out
+    assert "due" not in plain
+    assert "in 300 s" in shardpost("send", file, "--dry-run", "--at", "in 5m").out

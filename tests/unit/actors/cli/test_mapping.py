@@ -9,6 +9,7 @@ from pipeline.ingest.recipient import canonical_recipient
 from pipeline.ingest.submission import build_bodies, build_submission
 from pipeline.limits import METADATA_ENTRIES_MAX
 from pipeline.message import Submission, decode_body
+from tests.support.fake_clock import NOW
 
 
 def resolved(columns: Sequence[str], *, demo: bool = False, **said: Any) -> FieldMapping:
@@ -195,3 +196,63 @@ def test_the_description_of_a_demonstration_says_what_is_made_up_and_what_is_not
     assert "reach nobody" in described
     assert "column c2, the last, as none has a name" in described
     assert "not used   c1" in described
+
+
+# --- when -----------------------------------------------------------------------------------------
+
+
+def test_when_can_come_from_columns_and_from_what_is_said() -> None:
+    columns = ("to", "text", "send_at", "send_window", "time_zone", "expires_at")
+    row = (NUMBER, "hello", "2030-01-31 18:00", "daily 09:00-18:00", "Europe/Paris", "2h")
+    found = submission(columns, row, channel="sms")
+    assert (found.due_at, found.window) == (1_896_109_200_000_000, "daily 09:00-18:00")
+    assert (found.time_zone, found.validity_ms) == ("Europe/Paris", 7_200_000)
+    found = submission(columns, row, channel="sms", at="in 5m", window="", expires="{expires_at}")
+    assert (found.delay_ms, found.due_at, found.window) == (300_000, None, "")
+
+
+def test_of_a_row_that_says_nothing_nothing_is_said() -> None:
+    columns = ("to", "text", "send_at", "send_window", "time_zone")
+    found = submission(columns, (NUMBER, "hello", "", "", "Europe/Paris"), channel="sms")
+    assert not found.is_timed
+    assert found == submission(("to", "text"), (NUMBER, "hello"), channel="sms")
+
+
+def test_a_zone_beside_nothing_is_a_column_like_others() -> None:
+    found = submission(("to", "text", "time_zone"), (NUMBER, "hello", "somewhere"), channel="sms")
+    assert found.time_zone == ""
+    mapping = resolved(("to", "text", "time_zone"), channel="sms")
+    assert ("not used", "time_zone") in mapping.description
+
+
+@pytest.mark.parametrize(
+    ("said", "complained"),
+    [
+        ({"at": "tomorrow"}, "--at: not a date and time"),
+        ({"at": "2030-01-31T18:00"}, "--at: has no offset"),
+        ({"at": "in 401d"}, "--at: lies more than 400 days ahead"),
+        ({"window": "9 to 5"}, "--window: '9 to 5' is no rule"),
+        ({"window": "daily 09:00-18:00", "time_zone": "Paris"}, "--time-zone: 'Paris' is no time"),
+        ({"time_zone": "Europe/Paris"}, "--time-zone: says nothing without --at or --window"),
+        ({"expires": "4d"}, "--expires: must be more than 0"),
+        ({"at": "2030-01-31T18:00Z", "expires": "2030-01-31T18:00Z"}, "--expires: is not after"),
+    ],
+)
+def test_a_time_that_cannot_be_kept_is_asked_back(said: dict[str, str], complained: str) -> None:
+    assert complaint(("to", "text"), channel="sms", **said).startswith(complained)
+
+
+def test_an_instant_beyond_the_horizon_is_asked_back_before_anything_is_sent() -> None:
+    options = FieldOptions(channel="sms", at="{when|2025-01-01T00:00Z}")
+    columns = ("to", "text", "when")
+    mapping = resolve_mapping(columns, options, has_rows=True, now=NOW)
+    built = build_bodies(mapping.plan, [(NUMBER, "hello", ""), (NUMBER, "x", "in 2h")], [1, 2])
+    assert list(built.positions) == [1]
+    assert "more than 400 days ahead" in str(built.refused[0])
+    with pytest.raises(InputInvalid, match=r"^--at: lies more than 400 days ahead$"):
+        resolve_mapping(
+            columns,
+            FieldOptions(channel="sms", at="2025-01-01T00:00Z"),
+            has_rows=True,
+            now=NOW,
+        )

@@ -140,6 +140,9 @@ def test_trace_tells_every_event_with_its_time(shardpost: Shardpost, data: Path)
         "metadata": {},
         "accepted_at": "2023-11-14T22:13:20.135+00:00",
         "expires_at": None,
+        "due_at": None,
+        "window": "",
+        "time_zone": "",
     }
 
 
