@@ -48,6 +48,7 @@ def test_what_is_due_beyond_the_near_horizon_waits_where_trace_finds_it(
     assert instant_of(trace["expires_at"]) > due_at
     assert trace["lane"] is not None
     assert office.lines("later") == []
+    assert office.asked("group", "later")["scheduled"] == 1
 
 
 def test_what_lies_too_far_ahead_is_refused_in_one_line(office: Office, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from cluster.local.platform_lock import PlatformAddress, PlatformLock
 from pipeline.instant import later
 from pipeline.lane.takeover import GONE
 from pipeline.lifecycle import MessageState
+from pipeline.message import PartitionKey
 from pipeline.ports import Beat
 from tests.support.cli_answer import Fill, Shardpost
 from tests.support.everything import everything
@@ -175,11 +176,45 @@ def test_group_counts_what_is_journaled_and_not_yet_in_the_books(
         "lag": 4,
         "open": 3,
         "submitted": 7,
+        "scheduled": 0,
         "closes": True,
     }
     spring = shardpost("group", "spring", "--data", data, "--json").json
     assert (spring["accepted"], spring["lag"], spring["open"]) == (8, 0, 0)
     assert spring["states"] == counted(sent=6, uncertain=2)
+
+
+def test_a_group_that_waits_in_timers_is_known_and_not_said_to_be_broken(
+    shardpost: Shardpost, fill: Fill
+) -> None:
+    async def scheduled(folder: FilledFolder) -> None:
+        ids = await folder.accept(2, group="spring", is_buffered=False)
+        store = await folder.store()
+        for id_ in ids:
+            message = folder.messages[id_]
+            due_at = later(NOW, 10**9)
+            row = (due_at, id_, PartitionKey(id_), message.born, 1, message.group)
+            await store.write_timers(message.lane, [row])
+
+    path = fill(scheduled).path
+    told = shardpost("group", "spring", "--data", path, "--json").json
+    assert (told["accepted"], told["lag"], told["scheduled"]) == (0, 0, 2)
+    assert told["closes"] is None
+    assert "2 are or were scheduled" in shardpost("group", "spring", "--data", path).out
+
+
+def test_what_was_scheduled_and_sent_closes(shardpost: Shardpost, fill: Fill) -> None:
+    async def sent(folder: FilledFolder) -> None:
+        ids = await folder.accept(2, group="spring", is_buffered=False)
+        store = await folder.store()
+        for id_ in ids:
+            message = folder.messages[id_]
+            row = (NOW, id_, PartitionKey(id_), message.born, 1, message.group)
+            await store.write_timers(message.lane, [row])
+        await folder.send(ids)
+
+    path = fill(sent).path
+    assert shardpost("group", "spring", "--data", path, "--json").json["closes"] is True
 
 
 def test_a_group_whose_books_lost_a_message_does_not_close(
