@@ -99,10 +99,11 @@ def _parse_due(text: str, zone: str) -> tuple[Instant | None, DurationMs | None]
     return Instant(instant), None
 
 
-def check_timing(asked: Timing, *, recipient: str, now: Instant | None) -> None:
+def check_timing(asked: Timing, *, recipient: str | None, now: Instant | None) -> None:
     """Refuse what cannot be kept, whenever it is asked for again: `now` can only allow more.
 
-    Without `now` it is not asked how far ahead the instant lies.
+    Without `now` it is not asked how far ahead the instant lies, and without the recipient nothing
+    that depends on where that is.
     """
     if asked.due_at is not None:
         if not 0 <= asked.due_at <= _INSTANT_MAX:
@@ -119,9 +120,9 @@ def check_timing(asked: Timing, *, recipient: str, now: Instant | None) -> None:
         return
     if asked.expires_at <= asked.due_at:
         raise SubmissionInvalid("expires_at", "is not after the message is due")
-    if asked.window:
+    if asked.window and (asked.time_zone or recipient is not None):
         zone = zone_named(
-            zone_name_of(recipient, explicit=asked.time_zone or None, default=DEFAULT_ZONE)
+            zone_name_of(recipient or "", explicit=asked.time_zone or None, default=DEFAULT_ZONE)
         )
         opens_at = parse_send_window(asked.window).next_open(asked.due_at, zone)
         if asked.expires_at <= opens_at:

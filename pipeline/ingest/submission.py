@@ -164,7 +164,7 @@ class SubmissionPlan:
         )
         if timing.expires_at is not None and timing.due_at is None:
             _check_expires_at(timing.expires_at, self.expires_at_max)
-        check_timing(timing, recipient="", now=self.now)
+        check_timing(timing, recipient=None, now=self.now)
         return timing
 
 

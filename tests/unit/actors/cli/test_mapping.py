@@ -256,3 +256,16 @@ def test_an_instant_beyond_the_horizon_is_asked_back_before_anything_is_sent() -
             has_rows=True,
             now=NOW,
         )
+
+
+def test_hours_by_the_recipients_number_are_not_judged_by_another_zone() -> None:
+    # Nine in Germany is an hour before nine in UTC, where it would be too late.
+    said = {
+        "at": "2030-01-31T08:30Z",
+        "expires": "2030-01-31T09:00Z",
+        "window": "daily 09:00-18:00",
+    }
+    found = submission(("to", "text"), ("+4915112345678", "hello"), channel="sms", **said)
+    assert found.window == "daily 09:00-18:00"
+    refused = complaint(("to", "text"), channel="sms", time_zone="UTC", **said)
+    assert refused == "--expires: is over before the send window opens"
