@@ -38,7 +38,7 @@ class ConnectionPool:
         while waiting := self._idle.get(key):
             connection = self._pop(key, waiting, -1)
             # Also where the other side closed it meanwhile.
-            if connection.is_available() and not connection.has_expired():
+            if not connection.has_expired():
                 return connection
             await _close(connection)
         return httpcore.AsyncHTTPConnection(

@@ -94,9 +94,14 @@ async def test_when_it_is_cancelled_only_what_had_begun_is_left_open() -> None:
     handed = hand_over_to([URL] * 3, send_before=later(NOW, 1_000))
     submitting = asyncio.create_task(connector.submit(handed, reports))
     await network.was_written.wait()
-    submitting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await submitting
+    of_another_lane = Reports()
+    waiting = asyncio.create_task(connector.submit(handed, of_another_lane))
+    await asyncio.sleep(0)
+    for task in (waiting, submitting):
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert of_another_lane.events() == [Event.NOT_SENT] * 3
     assert {n: told.event for n, told in reports.by_position.items()} == {
         1: Event.NOT_SENT,
         2: Event.NOT_SENT,
