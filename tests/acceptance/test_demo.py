@@ -242,7 +242,7 @@ def test_ctrl_c_ends_it_with_the_documented_exit_code_and_no_complaint(
 ) -> None:
     assert broken_off.exit_code == 130
     page = (ROOT / "docs" / "operating" / "exit-codes.md").read_text()
-    assert "| `130` | Ctrl-C ended it. |" in page
+    assert "| `130` | Ctrl-C ended it" in page
     assert broken_off.errors == ""
     assert "Run it again to go on" in broken_off.told
     assert broken_off.processes_left == {}
