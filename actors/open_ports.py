@@ -23,7 +23,7 @@ from cluster.topology.generation import Core
 from pipeline.ingest.recipient import CHANNELS
 from pipeline.instant import DurationMs
 from pipeline.lane.gate import ConnectorTerms, Gate
-from pipeline.limits import KEY_LIFE_MS
+from pipeline.limits import CLAIMS_PER_HAND_OVER_MAX, KEY_LIFE_MS
 from pipeline.ports import Connector
 
 OUTBOX = "outbox"
@@ -97,6 +97,7 @@ def _gates(settings: Settings, connectors: Mapping[str, Connector]) -> dict[str,
             route=route,
             provider_class=connectors[route.name].provider_class,
             has_receipts=connectors[route.name].has_receipts,
+            claims_max=_claims_max(settings.connectors[route.name].at_once),
             key_life_ms=DurationMs(
                 getattr(settings.connectors[route.name], "key_life_ms", KEY_LIFE_MS)
             ),
@@ -104,6 +105,10 @@ def _gates(settings: Settings, connectors: Mapping[str, Connector]) -> dict[str,
         for route in connector_routes(settings.connectors)
     ]
     return {channel: Gate(channel, terms) for channel in CHANNELS if settings.has_way_out(channel)}
+
+
+def _claims_max(at_once: int | None) -> int | None:
+    return None if at_once is None else CLAIMS_PER_HAND_OVER_MAX * at_once
 
 
 async def open_registry_ports(platform: PlatformConfig, world: ActorWorld) -> RegistryPorts:

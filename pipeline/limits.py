@@ -81,6 +81,9 @@ SEND_CHUNKS_IN_FLIGHT_MAX: Final = 6
 SEND_REPEAT_MS_MIN: Final = 100
 SEND_REPEAT_MS_MAX: Final = 2_000
 SEND_PATIENCE_MS: Final = 120_000
+# Claims of a lane for each message that its connector can hand over at once: enough that no slot
+# waits for an append, few enough that a crash leaves little in doubt.
+CLAIMS_PER_HAND_OVER_MAX: Final = 4
 # A connector that could not be reached is left alone for this long, doubling.
 CLAIM_PAUSE_MS_MIN: Final = 100
 CLAIM_PAUSE_MS_MAX: Final = 5_000

@@ -130,6 +130,11 @@ class _Connector(BaseModel):
     destination_rate: Rate | None = None  # of each mail domain, country code or host
     destination_in_flight_max: AtOnce | None = None
 
+    @property
+    def at_once(self) -> int | None:
+        """How many messages a process hands over at once, None for as many as it is given."""
+        return None
+
     @model_validator(mode="after")
     def _a_burst_needs_a_rate(self) -> Self:
         if self.burst is not None and self.rate is None:
@@ -163,6 +168,11 @@ class WebhookConnectorSettings(_Connector):
     answer_timeout_ms: WholeNumber = Field(default=20_000, ge=1, le=120_000)
     allow_networks: Annotated[tuple[Network, ...], *Listed] = ()
     allow_ports: Annotated[tuple[Port, ...], *Listed] = (80, 443)
+
+    @property
+    def at_once(self) -> int | None:
+        """How many messages a process hands over at once."""
+        return self.concurrency
 
     @model_validator(mode="after")
     def _without_a_url_recipients_are_urls(self) -> Self:
@@ -207,6 +217,11 @@ class SmtpConnectorSettings(_Connector):
     def sender_domain(self) -> str:
         """Return the domain of Message-IDs and of bounces."""
         return self.mail_domain or self.from_address.rpartition("@")[2].lower()
+
+    @property
+    def at_once(self) -> int | None:
+        """How many messages a process hands over at once."""
+        return self.connections
 
     @model_validator(mode="after")
     def _recipients_are_mail_addresses(self) -> Self:

@@ -232,7 +232,8 @@ class Claims:
             if window.named_at < limit and not window.unjournaled_parts
         )
         if now >= self._not_before:
-            names.update(self._selection.connectors(now, room=self._room()))
+            chosen = self._selection.connectors(now, room=self._room())
+            names.update(name for name in chosen if self._room_of(name) > 0)
         if not names:
             return ""
         self._last_turn = min([name for name in names if name > self._last_turn] or names)
@@ -326,7 +327,7 @@ class Claims:
         """Move candidates into the connector's next window, up to F claims without outcome."""
         if now >= self._not_before:
             self._claimed = self._selection.take(
-                builder, connector, now, room=self._room(), room_bytes=room_bytes
+                builder, connector, now, room=self._room_of(connector), room_bytes=room_bytes
             )
 
     def next_permit_at(self, now: Instant) -> Instant | None:
@@ -361,6 +362,15 @@ class Claims:
                 carried.is_carried_in_next = False
                 carried.named_seq = seq
                 entry.open_count += carried.open_count
+
+    def _room_of(self, connector: str) -> int:
+        room, most = self._room(), self._gate.claims_max(connector)
+        if most is None:
+            return room
+        claimed = sum(
+            window.open_count for window in self._open.values() if window.connector == connector
+        )
+        return min(room, most - claimed)
 
     def _room(self) -> int:
         return self._windows.claims_open_max - self.open_count

@@ -30,6 +30,8 @@ class ConnectorTerms:
     has_receipts: bool = False
     key_life_ms: DurationMs = DurationMs(KEY_LIFE_MS)
     health: HealthRule = _HEALTH
+    # Of each lane, without outcome: a slow connector that dies leaves no more in doubt than this.
+    claims_max: int | None = None
 
 
 class Gate:
@@ -62,6 +64,11 @@ class Gate:
                 return 1
             case Health.RED:
                 return 0
+
+    def claims_max(self, connector: str) -> int | None:
+        """Return how many claims of a lane the connector may have at once, None for F."""
+        terms = self._terms.get(connector)
+        return None if terms is None else terms.claims_max
 
     def on_submit(self, connector: str, *, now: Instant) -> None:
         """Note that messages go to the connector; there must be room."""

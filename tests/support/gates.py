@@ -1,5 +1,7 @@
 """Gates of a channel with one connector, and lanes without limits."""
 
+from dataclasses import replace
+
 from pipeline.instant import DurationMs
 from pipeline.lane.admission import Admission
 from pipeline.lane.gate import ConnectorTerms, Gate
@@ -24,9 +26,11 @@ def gate_of(
     has_receipts: bool = False,
     key_life_ms: DurationMs = DurationMs(KEY_LIFE_MS),
     health: HealthRule = PATIENT,
+    claims_max: int | None = None,
 ) -> Gate:
     """Return the gate of a channel whose only connector this is."""
-    return Gate("sms", [terms_of(name, provider_class, has_receipts, key_life_ms, health)])
+    terms = terms_of(name, provider_class, has_receipts, key_life_ms, health)
+    return Gate("sms", [replace(terms, claims_max=claims_max)])
 
 
 def terms_of(

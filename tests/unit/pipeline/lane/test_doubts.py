@@ -1,0 +1,62 @@
+"""What a lane does about messages that may be with their provider, by its class; one story a line.
+
+`tests/support/lane_story.py` says what the words mean.  F is 4, H 180 s.
+"""
+
+import pytest
+
+from pipeline.instant import DurationMs
+from pipeline.outcome import ProviderClass
+from tests.support.gates import gate_of
+from tests.support.lane_story import LaneStory
+
+HANDED = "ring:a CLAIM:a applied HAND:a"
+K, Q, C, NONE = (
+    ProviderClass.KEYED,
+    ProviderClass.QUERYABLE,
+    ProviderClass.CORRELATED,
+    ProviderClass.NONE,
+)
+
+
+@pytest.mark.parametrize(
+    ("provider_class", "story"),
+    [
+        pytest.param(NONE, "lost SAYS:a=LOSE_ANSWER DOUBT:0", id="0: uncertain at once"),
+        pytest.param(C, "lost SAYS:a=LOSE_ANSWER DOUBT:0", id="C: uncertain until a receipt"),
+        pytest.param(K, "lost NOAPPEND DOUBT:1 +998 NOHAND +1 HAND:a", id="K: the same key again"),
+        pytest.param(
+            K, "lost +1000 lost +1998 NOHAND +1 HAND:a took SAYS:a=TAKE", id="K: ever more rarely"
+        ),
+        pytest.param(
+            K, "lost +1000 HAND:a refused NOAPPEND DOUBT:1", id="K: a refusal of a copy is no proof"
+        ),
+        pytest.param(
+            K, "lost +1000 HAND:a deferred NOKEEP DOUBT:1", id="K: neither is a deferral of one"
+        ),
+        pytest.param(K, "refused SAYS:a=REFUSE", id="K: a refusal of the only copy is"),
+        pytest.param(K, "drain lost settle DRAINED OPEN:1", id="K: a drain leaves it in doubt"),
+        pytest.param(Q, "lost NOAPPEND +1000 ASK:a NOHAND", id="Q: it is asked, never sent again"),
+        pytest.param(Q, "lost +1000 found:a SAYS:a=TAKE", id="Q: found is sent"),
+        pytest.param(Q, "lost +1000 found NOAPPEND +2000 ASK:a", id="Q: asked again"),
+        pytest.param(
+            Q,
+            "lost +1000 found +180000 CARRY:a applied found SAYS:a=LOSE_ANSWER",
+            id="Q: never found",
+        ),
+    ],
+)
+def test_an_answer_that_is_lost(provider_class: ProviderClass, story: str) -> None:
+    LaneStory(gate=gate_of(provider_class=provider_class)).tell(f"{HANDED} settle {story}")
+
+
+def test_a_key_that_the_provider_has_forgotten_is_not_used_again() -> None:
+    gate = gate_of(provider_class=K, key_life_ms=DurationMs(120_000))
+    LaneStory(gate=gate).tell(f"{HANDED} lost DOUBT:1 +40000 HAND:a lost SAYS:a=LOSE_ANSWER")
+
+
+def test_a_connector_has_no_more_claims_than_it_can_hand_over_soon() -> None:
+    LaneStory(gate=gate_of(claims_max=2)).tell(
+        "ring:a,b,c,d CLAIM:a,b applied HAND:a,b NOAPPEND part:a=TAKE CLAIM:c SAYS:a=TAKE"
+        " applied part:b=TAKE CLAIM:d"
+    )
