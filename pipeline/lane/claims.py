@@ -231,9 +231,8 @@ class Claims:
             for window in self._open.values()
             if window.named_at < limit and not window.unjournaled_parts
         )
-        if now >= self._not_before:
-            chosen = self._selection.connectors(now, room=self._room())
-            names.update(name for name in chosen if self._room_of(name) > 0)
+        chosen = self._selection.connectors(now, room=self._room(now))
+        names.update(name for name in chosen if self._room_of(name, now) > 0)
         if not names:
             return ""
         self._last_turn = min([name for name in names if name > self._last_turn] or names)
@@ -325,10 +324,10 @@ class Claims:
         self, builder: EntryBuilder, connector: str, now: Instant, *, room_bytes: int
     ) -> None:
         """Move candidates into the connector's next window, up to F claims without outcome."""
-        if now >= self._not_before:
-            self._claimed = self._selection.take(
-                builder, connector, now, room=self._room_of(connector), room_bytes=room_bytes
-            )
+        room = self._room_of(connector, now)
+        self._claimed = self._selection.take(
+            builder, connector, now, room=room, room_bytes=room_bytes
+        )
 
     def next_permit_at(self, now: Instant) -> Instant | None:
         """Return when the next permit comes that the lane waits for."""
@@ -363,8 +362,8 @@ class Claims:
                 carried.named_seq = seq
                 entry.open_count += carried.open_count
 
-    def _room_of(self, connector: str) -> int:
-        room, most = self._room(), self._gate.claims_max(connector)
+    def _room_of(self, connector: str, now: Instant) -> int:
+        room, most = self._room(now), self._gate.claims_max(connector)
         if most is None:
             return room
         claimed = sum(
@@ -372,5 +371,7 @@ class Claims:
         )
         return min(room, most - claimed)
 
-    def _room(self) -> int:
+    def _room(self, now: Instant) -> int:
+        if now < self._not_before:
+            return 0
         return self._windows.claims_open_max - self.open_count
