@@ -61,6 +61,7 @@ _S, _E = MessageState, Event
 
 _UNCLAIMED: Final = {
     _E.CLAIM: _S.CLAIMED,
+    _E.DEFER: _S.WAITING,
     _E.EXPIRE: _S.EXPIRED,
     _E.CANCEL: _S.CANCELLED,
     _E.SUPPRESS: _S.SUPPRESSED,
@@ -76,7 +77,7 @@ TRANSITIONS: Final[Mapping[MessageState, Mapping[Event, MessageState]]] = Mappin
             _E.DEFER: _S.WAITING,
             _E.TAKE: _S.SENT,
             _E.REFUSE: _S.FAILED,
-            # Never back to WAITING from here: a blind resend could deliver twice.
+            # Never back to WAITING by itself: a blind resend could deliver twice.
             _E.LOSE_ANSWER: _S.UNCERTAIN,
         },
         _S.WAITING: _UNCLAIMED,
@@ -85,13 +86,16 @@ TRANSITIONS: Final[Mapping[MessageState, Mapping[Event, MessageState]]] = Mappin
             _E.TAKE: _S.SENT,
             _E.REFUSE: _S.FAILED,
             _E.DELIVER: _S.DELIVERED,
+            _E.DEFER: _S.WAITING,
         },
         _S.SENT: {
             _E.DELIVER: _S.DELIVERED,
             _E.REFUSE: _S.FAILED,
         },
         _S.DELIVERED: {},
-        _S.FAILED: {},
+        _S.FAILED: {
+            _E.DEFER: _S.WAITING,
+        },
         _S.EXPIRED: {},
         _S.CANCELLED: {},
         _S.SUPPRESSED: {},
@@ -99,6 +103,10 @@ TRANSITIONS: Final[Mapping[MessageState, Mapping[Event, MessageState]]] = Mappin
 )
 
 assert set(TRANSITIONS) == set(MessageState)
+
+# From these states a message waits again only because somebody asked for it by name, and knew that
+# it may be the second one.
+ONLY_WHEN_ASKED: Final = frozenset({(_S.UNCERTAIN, _E.DEFER), (_S.FAILED, _E.DEFER)})
 
 # Each event leads to one state, from wherever it may happen; that is what makes a fold possible.
 STATE_AFTER: Final[Mapping[Event, MessageState]] = MappingProxyType(
@@ -196,3 +204,14 @@ def next_claim(step: Step | None) -> Step:
             return step_of(attempt=attempt_of(step) + 1, try_no=1, event=Event.CLAIM)
         case event:
             raise IllegalTransition(STATE_AFTER[event], Event.CLAIM)
+
+
+def step_after(step: Step | None, event: Event) -> Step:
+    """Return the step of an event that follows; raise `IllegalTransition` if it may not."""
+    state = state_of(step)
+    next_state(state, event)
+    if step is None or state is MessageState.WAITING:
+        return Step(next_claim(step) - Event.CLAIM + event)
+    # What was asked for by name is a try of its own: it follows what settled the one before.
+    try_no = try_of(step) + ((state, event) in ONLY_WHEN_ASKED)
+    return step_of(attempt=attempt_of(step), try_no=try_no, event=event)

@@ -8,7 +8,7 @@ the lines: 512 claims take 15 KB and a few microseconds to pack.  Numbers are li
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import chain, repeat
 from operator import ne
 from typing import Final, cast
 
@@ -22,7 +22,9 @@ from pipeline.message import MessageId, PartitionKey, TimelineRow
 FORMAT_VERSION: Final = 1
 NOT_NAMED: Final = 0  # the event before the first: the message enters the books with this entry
 NO_TIMERS: Final = Instant(0)  # the cursor of a lane that never had one
+NO_COMMANDS: Final = Instant(0)
 _ID_BYTES: Final = 16
+_CHECKPOINT_NUMBERS_MIN: Final = 2
 
 
 class EntryUnreadable(ShardpostError):
@@ -35,11 +37,15 @@ class Checkpoint:
 
     `offset`: every row with at < offset is resolved.  `retired_through`: no entry with a seq up to
     this one is needed any more.  `timer_cursor`: every timer due before it is resolved.
+    `command_cursor`: every command with at <= command_cursor is carried out.  `starts`: how many
+    owners in a row began here and did not get on.
     """
 
     offset: Instant
     retired_through: int
     timer_cursor: Instant = NO_TIMERS
+    command_cursor: Instant = NO_COMMANDS
+    starts: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +95,7 @@ class _Body(msgspec.Struct, array_like=True, frozen=True):
     group_numbers: bytes  # uint16, index into groups; empty: all 0
     partition_keys: dict[int, bytes]
     details: dict[int, str]
-    checkpoint: tuple[int, ...] | None  # offset, retired_through; where it has moved timer_cursor
+    checkpoint: tuple[int, ...] | None  # the fields in their order; without zeros at the end
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
@@ -123,8 +129,27 @@ def encode_entry(entry: Entry) -> bytes:
 
 
 def _numbers(checkpoint: Checkpoint) -> tuple[int, ...]:
-    numbers = (checkpoint.offset, checkpoint.retired_through)
-    return (*numbers, checkpoint.timer_cursor) if checkpoint.timer_cursor else numbers
+    numbers = [
+        checkpoint.offset,
+        checkpoint.retired_through,
+        checkpoint.timer_cursor,
+        checkpoint.command_cursor,
+        checkpoint.starts,
+    ]
+    while len(numbers) > _CHECKPOINT_NUMBERS_MIN and not numbers[-1]:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def _checkpoint(numbers: tuple[int, ...]) -> Checkpoint:
+    later = chain(numbers[_CHECKPOINT_NUMBERS_MIN:], repeat(0))
+    return Checkpoint(
+        offset=Instant(numbers[0]),
+        retired_through=numbers[1],
+        timer_cursor=Instant(next(later)),
+        command_cursor=Instant(next(later)),
+        starts=next(later),
+    )
 
 
 def decode_entry(body: bytes) -> Entry:
@@ -164,15 +189,7 @@ def decode_entry(body: bytes) -> Entry:
         ),
         partition_keys={n: PartitionKey(key) for n, key in raw.partition_keys.items()},
         details=raw.details,
-        checkpoint=(
-            None
-            if raw.checkpoint is None
-            else Checkpoint(
-                offset=Instant(raw.checkpoint[0]),
-                retired_through=raw.checkpoint[1],
-                timer_cursor=Instant(raw.checkpoint[2]) if raw.checkpoint[2:] else NO_TIMERS,
-            )
-        ),
+        checkpoint=None if raw.checkpoint is None else _checkpoint(raw.checkpoint),
     )
 
 

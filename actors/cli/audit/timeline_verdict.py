@@ -10,19 +10,15 @@ from typing import Final
 
 from pipeline.lifecycle import (
     EVENT_MASK,
-    TRANSITIONS,
     Event,
     IllegalTransition,
-    MessageState,
     Step,
     event_of,
-    next_claim,
-    next_state,
     state_of,
+    step_after,
 )
 
 _VERDICTS_KEPT_MAX: Final = 65_536
-_FROM_A_CLAIM: Final = frozenset(TRANSITIONS[MessageState.CLAIMED])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +63,10 @@ def _fault(ordered: list[Step]) -> str | None:
         except ValueError:
             return f"step {step} has an event that no release knows"
         try:
-            next_state(state_of(before), event)
+            lawful = step_after(before, event)
         except IllegalTransition as error:
             return str(error)
-        if step - event != _attempt_and_try(before, event):
+        if step != lawful:
             return f"step {step}: {event.name} of another attempt or try than follows"
         before = step
     return None
-
-
-def _attempt_and_try(before: Step | None, event: Event) -> int:
-    """Return the attempt and try that an event must have, as a step without an event."""
-    if before is not None and event in _FROM_A_CLAIM | {Event.DELIVER}:
-        return before & ~EVENT_MASK
-    return next_claim(before) & ~EVENT_MASK

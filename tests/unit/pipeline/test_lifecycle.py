@@ -2,6 +2,7 @@ import pytest
 
 from pipeline.lifecycle import (
     ATTEMPTS_MAX,
+    ONLY_WHEN_ASKED,
     RESOLVED_STATES,
     TRANSITIONS,
     TRIES_MAX,
@@ -15,6 +16,7 @@ from pipeline.lifecycle import (
     next_claim,
     next_state,
     state_of,
+    step_after,
     step_of,
     try_of,
 )
@@ -23,13 +25,13 @@ _S, _E = MessageState, Event
 
 # Written a second time, by hand: a table that is compared with itself holds anything.
 MAY_FOLLOW = {
-    _S.ACCEPTED: "CLAIM EXPIRE CANCEL SUPPRESS",
-    _S.WAITING: "CLAIM EXPIRE CANCEL SUPPRESS",
+    _S.ACCEPTED: "CLAIM DEFER EXPIRE CANCEL SUPPRESS",
+    _S.WAITING: "CLAIM DEFER EXPIRE CANCEL SUPPRESS",
     _S.CLAIMED: "NOT_SENT DEFER TAKE REFUSE LOSE_ANSWER",
-    _S.UNCERTAIN: "TAKE REFUSE DELIVER",
+    _S.UNCERTAIN: "TAKE REFUSE DELIVER DEFER",
     _S.SENT: "DELIVER REFUSE",
     _S.DELIVERED: "",
-    _S.FAILED: "",
+    _S.FAILED: "DEFER",
     _S.EXPIRED: "",
     _S.CANCELLED: "",
     _S.SUPPRESSED: "",
@@ -63,9 +65,18 @@ def test_everything_else_is_refused(state: MessageState, event: Event) -> None:
             next_state(state, event)
 
 
-def test_a_message_that_may_be_with_a_provider_is_never_claimed_again() -> None:
-    reached = {_S.UNCERTAIN}
-    while more := {after for state in reached for after in TRANSITIONS[state].values()} - reached:
+@pytest.mark.parametrize("state", [_S.UNCERTAIN, _S.FAILED])
+def test_what_may_be_with_a_provider_is_claimed_again_only_when_asked(state: MessageState) -> None:
+    reached = {state}
+    while (
+        more := {
+            after
+            for state in reached
+            for event, after in TRANSITIONS[state].items()
+            if (state, event) not in ONLY_WHEN_ASKED
+        }
+        - reached
+    ):
         reached |= more
     assert _S.CLAIMED not in reached
     assert _S.WAITING not in reached
@@ -154,14 +165,24 @@ def test_along_every_way_through_the_table_steps_grow_and_the_fold_is_the_state(
             continue
         seen.add((state, largest))
         for event in TRANSITIONS[state]:
-            if event is Event.CLAIM:
-                step = next_claim(largest)
-            elif largest is None:
-                step = step_of(attempt=1, try_no=1, event=event)
-            else:
-                step = step_of(attempt=attempt_of(largest), try_no=try_of(largest), event=event)
+            step = step_after(largest, event)
             if try_of(step) > 3:
                 continue
             assert largest is None or step > largest
             ways.append((next_state(state, event), step))
     assert len(seen) > 50
+
+
+def test_what_was_asked_for_by_name_is_a_try_of_its_own() -> None:
+    uncertain = step_of(attempt=2, try_no=1, event=Event.LOSE_ANSWER)
+    asked = step_after(uncertain, Event.DEFER)
+    assert asked == step_of(attempt=2, try_no=2, event=Event.DEFER) > uncertain
+    assert step_after(asked, Event.CLAIM) == step_of(attempt=3, try_no=1, event=Event.CLAIM)
+
+
+def test_what_waits_is_put_off_without_a_claim() -> None:
+    assert step_after(None, Event.DEFER) == step_of(attempt=1, try_no=1, event=Event.DEFER)
+    not_sent = step_of(attempt=1, try_no=4, event=Event.NOT_SENT)
+    assert step_after(not_sent, Event.DEFER) == step_of(attempt=1, try_no=5, event=Event.DEFER)
+    with pytest.raises(IllegalTransition):
+        step_after(step_of(attempt=1, try_no=1, event=Event.TAKE), Event.DEFER)

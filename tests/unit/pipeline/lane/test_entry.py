@@ -68,7 +68,14 @@ def entries(draw: st.DrawFn) -> Entry:
         details=draw(st.dictionaries(positions, texts)),
         checkpoint=draw(
             st.none()
-            | st.builds(Checkpoint, offset=int64s, retired_through=st.integers(-1, 1 << 62))
+            | st.builds(
+                Checkpoint,
+                offset=int64s,
+                retired_through=st.integers(-1, 1 << 62),
+                timer_cursor=int64s,
+                command_cursor=int64s,
+                starts=st.integers(0, 100),
+            )
         ),
     )
 
