@@ -14,7 +14,7 @@ from cluster.topology.generation import Core
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
 from pipeline.lifecycle import Step
-from pipeline.message import Body, MessageId, TimerRow
+from pipeline.message import Body, MessageId, PartitionKey, TimerRow
 
 
 class TimerPage(NamedTuple):
@@ -96,6 +96,15 @@ class SuppressionRow(NamedTuple):
     since: Instant
     reason: str
     by: str
+
+
+class EditionRow(NamedTuple):
+    """The whole body of a message from now on."""
+
+    id: MessageId
+    pk: PartitionKey
+    at: Instant  # of the command that asked for it
+    body: Body
 
 
 class NewestEvent(NamedTuple):
@@ -245,6 +254,14 @@ class LaterLane(TimerWriter, GroupOrderReader, Receipts, Suppressions, Restored,
         """Return rows with from_at <= at <= through_at in order; pages may be short or empty.
 
         At or below a horizon that was read no command can still appear.
+        """
+        ...
+
+    async def write_editions(self, core: Core, rows: Sequence[EditionRow]) -> None:
+        """Note what messages hold since they were edited; whoever reads a body reads this one.
+
+        Of two of one message the later stays, in whatever order they come; a repeat is harmless.
+        Written before the entry that says so is journaled.
         """
         ...
 

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
+from cluster.local import editions
 from cluster.local.blocks import BodyBlock, pack_bodies, split_bodies, unpack_bodies
 from cluster.local.packed_ids import IDS, joined, split
 from cluster.local.writer import Transaction
@@ -92,6 +93,7 @@ class MessageReader:
                 self._take(wanted, found)
             # Not there, or swept since: nobody looks for it again.
             wanted.pop(message_id, None)
+        found.update(editions.of(connection, list(found)))
         return found
 
     def find(self, connection: sqlite3.Connection, message_id: MessageId) -> StoredMessage | None:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
 
-from cluster.local import commands, receipts, suppressions, timers
+from cluster.local import commands, editions, receipts, suppressions, timers
 from cluster.local.core_file import CoreFile
 from cluster.local.disk_room import DiskRoom
 from cluster.topology.generation import Core
@@ -14,6 +14,7 @@ from pipeline.later import (
     CommandEntry,
     CommandPage,
     CommandResult,
+    EditionRow,
     GroupOrder,
     ReceiptRow,
     SuppressionRow,
@@ -88,6 +89,13 @@ class LaterVerbs(ABC):
                 resume=resume,
             )
         )
+
+    async def write_editions(self, core: Core, rows: Sequence[EditionRow]) -> None:
+        """Note what messages hold from now on; of two of one message the later stays."""
+        if rows:
+            await self._file(core).writer.write(
+                partial(editions.write, rows=rows), row_count=len(rows)
+            )
 
     async def write_results(self, core: Core, rows: Sequence[CommandResult]) -> None:
         """Write what became of commands; of two of one (command, lane) the later stays."""

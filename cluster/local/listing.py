@@ -6,7 +6,7 @@ from contextlib import closing
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
-from cluster.local import bodies, buffer, timeline, timers
+from cluster.local import bodies, buffer, editions, timeline, timers
 from cluster.local.blocks import unpack_bodies
 from cluster.local.schema import OPEN_QUESTIONS, OPEN_QUESTIONS_SQL, schema_version
 from cluster.topology.generation import Core
@@ -20,6 +20,9 @@ from pipeline.ports import MessageSummary, MessageTrace
 
 # A row of the buffer is never much older than its message's born; a wall clock may be set back.
 _BORN_LEAD_MS: Final = 3_600_000
+
+# A file that an older release made, and that is only looked at, lacks the table.
+_EDITIONS_SINCE: Final = 3
 
 _BLOCK_BYTES: Final = 8
 _POSITION_BYTES: Final = 4
@@ -67,6 +70,9 @@ def trace(
     message = bodies.MessageReader().find(connection, message_id)
     if message is None:
         return None
+    if schema_version(connection) >= _EDITIONS_SINCE:
+        edited = editions.of(connection, [message_id])
+        message = message._replace(body=edited.get(message_id, message.body))
     submission = decode_body(message.body)
     lane = LaneId(
         generation,

@@ -20,7 +20,7 @@ from cluster.local.turnstile import Turnstile
 from pipeline.lifecycle import Event
 from pipeline.limits import FILE_BUSY_MS_MAX
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 # Commits wait for the disk.  A test of the tests turns this off and must be found out.
 SYNCHRONOUS: Final = "FULL"
@@ -129,6 +129,12 @@ CREATE TABLE group_orders (
 ) WITHOUT ROWID;
 """
 
+_SCHEMA_3: Final = """
+CREATE TABLE editions (
+    id BLOB PRIMARY KEY, at INTEGER NOT NULL, body BLOB NOT NULL
+) WITHOUT ROWID;
+"""
+
 
 class SchemaTooNew(sqlite3.DatabaseError):
     """A later release made the file: the operator must run that one, or a newer one."""
@@ -204,7 +210,7 @@ def _create_tables(connection: sqlite3.Connection, version: int) -> None:
         raise sqlite3.OperationalError(
             f"the file system of the data folder allows no write-ahead log ({mode}): name another"
         )
-    missing = _SCHEMA_2 if version == 1 else _SCHEMA + _SCHEMA_2
+    missing = "".join((_SCHEMA, _SCHEMA_2, _SCHEMA_3)[version:])
     connection.executescript(
         f"BEGIN IMMEDIATE; {missing}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
     )

@@ -117,6 +117,8 @@ _TIMELINE: Final = _Walked.of("timeline")
 _IDEM: Final = _Walked.of("idem", at="born")
 _RESULTS: Final = _Walked.of("results")
 _RECEIPTS: Final = _Walked.of("receipts", id_="ref")
+# An edition lives as long as what it stands for.
+_EDITIONS: Final = _Walked.of("editions", only="id NOT IN (SELECT id FROM body_ids)")
 _REMOVED: Final = _Walked.of("suppressions", id_="key", at="since", only="is_removed")
 
 
@@ -204,6 +206,7 @@ class Sweep:
             partial(self._walk, _RESULTS, timeline),
             partial(self._walk, _RECEIPTS, timeline),
             partial(self._walk, _REMOVED, timeline),
+            partial(self._walk, _EDITIONS, messages),
             partial(self._walk, _IDEM, earlier(now, windows.idem_ttl_ms)),
         ]
 

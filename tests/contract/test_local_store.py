@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.commands import CommandsContract
+from tests.contract.editions import EditionsContract
 from tests.contract.ingest_store import IngestStoreContract
 from tests.contract.lane_store import LaneStoreContract
 from tests.contract.query_store import QueryStoreContract
@@ -50,6 +51,10 @@ class TestLocalTimers(TimersContract):
 
 
 class TestLocalCommands(CommandsContract):
+    pass
+
+
+class TestLocalEditions(EditionsContract):
     pass
 
 

@@ -1,7 +1,9 @@
 from pipeline.instant import Instant
+from pipeline.later import EditionRow
 from pipeline.limits import SCHEDULE_MS_MAX
+from pipeline.message import PartitionKey
 from tests.contract.commands import cancel, order_of, read_commands, result_of
-from tests.contract.store_under_test import BORN
+from tests.contract.store_under_test import BORN, keys_of, make_body, message_row
 from tests.support.local_data import WINDOWS
 from tests.support.swept import Swept, ids_of_core
 
@@ -36,3 +38,18 @@ async def test_an_order_holds_until_all_that_it_can_be_meant_for_is_over(swept: 
     swept.clock.advance(1)
     await swept.store.sweep(swept.core)
     assert await swept.store.read_group_orders(swept.core) == []
+
+
+async def test_an_edition_stays_while_the_message_is_there(swept: Swept) -> None:
+    kept, gone = ids_of_core(swept, 2)
+    at = swept.clock.now()
+    await swept.store.write_messages(swept.core, [message_row(kept, born=at)])
+    rows = [EditionRow(id_, PartitionKey(id_), at, make_body("new")) for id_ in (kept, gone)]
+    await swept.store.write_editions(swept.core, rows)
+    swept.clock.advance(WINDOWS.messages_ttl_ms + 1)
+    for _ in range(2):
+        await swept.store.sweep(swept.core)
+    # The newest block of bodies always stays, and so does what stands for it.
+    await swept.store.write_messages(swept.core, [message_row(gone, born=swept.clock.now())])
+    read = await swept.store.read_bodies(swept.core, keys_of([kept, gone]))
+    assert read == {kept: make_body("new"), gone: make_body(gone.hex())}
