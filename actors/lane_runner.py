@@ -1,4 +1,4 @@
-"""Runs one lane: takes it over, recovers it, and carries out what `Lane` decides.
+"""Runs one lane from its take-over to its drain: carries out what `Lane` decides.
 
 The only place where a lane's decisions meet the store and the connector.  Every action is carried
 out by a task of its own and answered by one event; a failed read or projection is asked for again,
@@ -14,20 +14,20 @@ from typing import Any, Final, assert_never
 
 import structlog
 
+from actors.lane_takeover import FIRST_SEGMENT, LaneTakeover
 from cluster.topology.generation import Generation
 from pipeline.errors import StoreUnavailable, WriteUnknown
 from pipeline.ingest.accept import core_of
 from pipeline.ingest.doorbell import LaneRows
-from pipeline.instant import Instant, earlier
+from pipeline.instant import Instant
 from pipeline.lane import actions as act
 from pipeline.lane.admission import Admission
 from pipeline.lane.gate import Gate
 from pipeline.lane.lane import Lane
-from pipeline.lane.recovery import JournalReadBack, Recovered
-from pipeline.lane.takeover import Mine, Open, OwnerWatch, Steal, Wait, decide_takeover
+from pipeline.lane.takeover import OwnerWatch
 from pipeline.lane_id import LaneId
 from pipeline.lifecycle import Event
-from pipeline.limits import JOURNAL_PAGE_ENTRIES_MAX, Windows
+from pipeline.limits import Windows
 from pipeline.message import Body, MessageId, PartitionKey
 from pipeline.outcome import HandOver, Outcomes, Report
 from pipeline.ports import Clock, Connector, LaneStore
@@ -38,9 +38,7 @@ from pipeline.route.retry_policy import RetryPolicy
 log = structlog.get_logger(__name__)
 
 _RETRIES: Final = RetryPolicy()
-_SEGMENT: Final = 0
 _REPEAT_S: Final = 0.05
-_LOOK_AGAIN_S: Final = 0.2
 _US: Final = 1_000_000
 
 
@@ -73,9 +71,17 @@ class LaneRunner:
         self.lane_id = lane_id
         self._core = core_of(lane_id)
         self._windows = windows
-        self._me = me
-        self._platform = platform
         self._ports = ports
+        self._takeover = LaneTakeover(
+            lane_id,
+            windows=windows,
+            me=me,
+            platform=platform,
+            store=ports.store,
+            clock=ports.clock,
+            watch=ports.watch,
+            generation=ports.generation,
+        )
         self._epoch = 0
         self._lane: Lane | None = None
         self._wake = asyncio.Event()
@@ -96,6 +102,7 @@ class LaneRunner:
     def drain(self) -> None:
         """Ask for the end: finish what is claimed, claim nothing more."""
         self._is_drain_asked = True
+        self._takeover.give_up()
         if self._lane is not None:
             self._lane.drain()
         self._wake.set()
@@ -116,11 +123,11 @@ class LaneRunner:
 
     async def run(self) -> None:
         """Own the lane until it is drained or fenced.  Raises what must not happen."""
-        epoch = await self._take_over()
+        epoch = await self._takeover.take()
         if epoch is None:
             return
         self._epoch = epoch
-        recovered = await self._recover()
+        recovered = await self._takeover.recover()
         lane = Lane(
             recovered,
             windows=self._windows,
@@ -164,71 +171,6 @@ class LaneRunner:
                 await asyncio.sleep(0)
         if lane.is_fenced:
             log.warning("lane_fenced", lane=str(self.lane_id), epoch=self._epoch)
-
-    # --- take-over and recovery ---------------------------------------------------------------
-
-    async def _take_over(self) -> int | None:
-        """Return the epoch under which the lane is ours, None if the end was asked for first."""
-        store, lane = self._ports.store, self.lane_id
-        while not self._is_drain_asked:
-            try:
-                ownership = await store.read_ownership(lane, _SEGMENT)
-                boot_us = self._ports.clock.reading().boot_us
-                if ownership is not None and ownership.owner != self._me:
-                    beats = {beat.owner: beat.value for beat in await store.read_owners(self._core)}
-                    boot_us = self._ports.clock.reading().boot_us
-                    self._ports.watch.observe(
-                        ownership.owner, beats.get(ownership.owner), boot_us=boot_us
-                    )
-                match decide_takeover(
-                    ownership,
-                    me=self._me,
-                    platform=self._platform,
-                    watch=self._ports.watch,
-                    boot_us=boot_us,
-                ):
-                    case Mine(epoch):
-                        return epoch
-                    case Open():
-                        if await store.open_segment(lane, _SEGMENT, epoch=1, owner=self._me):
-                            return 1
-                    case Steal(expected):
-                        if await store.take_over(
-                            lane, _SEGMENT, expected_epoch=expected, owner=self._me
-                        ):
-                            return expected + 1
-                    case Wait():
-                        await asyncio.sleep(_LOOK_AGAIN_S)
-                    case other:
-                        assert_never(other)
-            except (StoreUnavailable, WriteUnknown) as error:
-                # Unknown: the next look says whether it applied.
-                log.warning("takeover_unanswered", lane=str(lane), error=str(error))
-                await asyncio.sleep(_LOOK_AGAIN_S)
-        return None
-
-    async def _recover(self) -> Recovered:
-        generation = self._ports.generation
-        read_back = JournalReadBack(
-            first_offset=earlier(
-                Instant(generation.starts_at),
-                self._windows.write_deadline_ms + 2 * self._windows.clock_skew_ms_max,
-            )
-        )
-        while not read_back.is_complete:
-            try:
-                page = await self._ports.store.read_journal(
-                    self.lane_id,
-                    _SEGMENT,
-                    before_seq=read_back.before_seq,
-                    limit=JOURNAL_PAGE_ENTRIES_MAX,
-                )
-            except StoreUnavailable as error:
-                log.warning("recovery_waits", lane=str(self.lane_id), error=str(error))
-                await asyncio.sleep(_LOOK_AGAIN_S)
-                continue
-            read_back.on_entries(page, limit=JOURNAL_PAGE_ENTRIES_MAX)
-        return read_back.result()
 
     # --- actions ------------------------------------------------------------------------------
 
@@ -338,7 +280,7 @@ class LaneRunner:
         while True:
             try:
                 applied = await self._ports.store.append(
-                    self.lane_id, _SEGMENT, epoch=self._epoch, seq=append.seq, body=append.body
+                    self.lane_id, FIRST_SEGMENT, epoch=self._epoch, seq=append.seq, body=append.body
                 )
             except (StoreUnavailable, WriteUnknown) as error:
                 # The same bytes again, until the answer is definite.

@@ -1,0 +1,119 @@
+"""Takes a lane over and reads back what its owners journaled (docs/protocol.md, 5.2).
+
+Whether to take it is decided in `pipeline.lane.takeover`, how far back to read in
+`pipeline.lane.recovery`.  Here both are asked again and again until the store has answered.
+"""
+
+import asyncio
+from typing import Final, assert_never
+
+import structlog
+
+from cluster.topology.generation import Generation
+from pipeline.errors import StoreUnavailable, WriteUnknown
+from pipeline.ingest.accept import core_of
+from pipeline.instant import Instant, earlier
+from pipeline.lane.recovery import JournalReadBack, Recovered
+from pipeline.lane.takeover import Mine, Open, OwnerWatch, Steal, Wait, decide_takeover
+from pipeline.lane_id import LaneId
+from pipeline.limits import JOURNAL_PAGE_ENTRIES_MAX, Windows
+from pipeline.ports import Clock, LaneStore
+
+log = structlog.get_logger(__name__)
+
+FIRST_SEGMENT: Final = 0
+_LOOK_AGAIN_S: Final = 0.2
+
+
+class LaneTakeover:
+    """The way of one process to one lane."""
+
+    def __init__(
+        self,
+        lane_id: LaneId,
+        *,
+        windows: Windows,
+        me: bytes,
+        platform: bytes,
+        store: LaneStore,
+        clock: Clock,
+        watch: OwnerWatch,
+        generation: Generation,
+    ) -> None:
+        self._lane_id = lane_id
+        self._core = core_of(lane_id)
+        self._windows = windows
+        self._me = me
+        self._platform = platform
+        self._store = store
+        self._clock = clock
+        self._watch = watch
+        self._generation = generation
+        self._is_given_up = False
+
+    def give_up(self) -> None:
+        """Take nothing any more.  What is ours already stays ours."""
+        self._is_given_up = True
+
+    async def take(self) -> int | None:
+        """Return the epoch under which the lane is ours, None if it was given up first."""
+        store, lane = self._store, self._lane_id
+        while not self._is_given_up:
+            try:
+                ownership = await store.read_ownership(lane, FIRST_SEGMENT)
+                boot_us = self._clock.reading().boot_us
+                if ownership is not None and ownership.owner != self._me:
+                    beats = {beat.owner: beat.value for beat in await store.read_owners(self._core)}
+                    boot_us = self._clock.reading().boot_us
+                    self._watch.observe(
+                        ownership.owner, beats.get(ownership.owner), boot_us=boot_us
+                    )
+                match decide_takeover(
+                    ownership,
+                    me=self._me,
+                    platform=self._platform,
+                    watch=self._watch,
+                    boot_us=boot_us,
+                ):
+                    case Mine(epoch):
+                        return epoch
+                    case Open():
+                        if await store.open_segment(lane, FIRST_SEGMENT, epoch=1, owner=self._me):
+                            return 1
+                    case Steal(expected):
+                        if await store.take_over(
+                            lane, FIRST_SEGMENT, expected_epoch=expected, owner=self._me
+                        ):
+                            return expected + 1
+                    case Wait():
+                        await asyncio.sleep(_LOOK_AGAIN_S)
+                    case other:
+                        assert_never(other)
+            except (StoreUnavailable, WriteUnknown) as error:
+                # Unknown: the next look says whether it applied.
+                log.warning("takeover_unanswered", lane=str(lane), error=str(error))
+                await asyncio.sleep(_LOOK_AGAIN_S)
+        return None
+
+    async def recover(self) -> Recovered:
+        """Return what must be known of the lane's past, once the store has given all of it."""
+        read_back = JournalReadBack(
+            first_offset=earlier(
+                Instant(self._generation.starts_at),
+                self._windows.write_deadline_ms + 2 * self._windows.clock_skew_ms_max,
+            )
+        )
+        while not read_back.is_complete:
+            try:
+                page = await self._store.read_journal(
+                    self._lane_id,
+                    FIRST_SEGMENT,
+                    before_seq=read_back.before_seq,
+                    limit=JOURNAL_PAGE_ENTRIES_MAX,
+                )
+            except StoreUnavailable as error:
+                log.warning("recovery_waits", lane=str(self._lane_id), error=str(error))
+                await asyncio.sleep(_LOOK_AGAIN_S)
+                continue
+            read_back.on_entries(page, limit=JOURNAL_PAGE_ENTRIES_MAX)
+        return read_back.result()
