@@ -20,15 +20,13 @@ from actors.cli.exit_codes import ExitCode
 from actors.cli.input_file import InputFile, open_input
 from actors.cli.main import PROGRAM
 from actors.cli.mapping import FieldMapping, FieldOptions, resolve_mapping
-from actors.cli.running import (
-    DataOption,
-    JsonOption,
+from actors.cli.options import DataOption, JsonOption
+from actors.cli.running import running_platform, stop_asked
+from actors.cli.send import (
     advice_on_repeat,
     key_of_batch,
     opened_rejects,
-    running_platform,
     send_opened,
-    stop_asked,
     summary_of,
     tell_summary,
 )

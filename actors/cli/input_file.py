@@ -7,7 +7,7 @@ line that says what to change.  What is wrong with one record is the business of
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from actors.cli.column_names import checked_names, is_header, numbered_names
+from actors.cli.column_names import is_header
 from actors.cli.csv_reader import CsvReader
 from actors.cli.lines import ByteStream, LineSource, Overlong
 from actors.cli.record_reader import (
@@ -26,6 +26,7 @@ from actors.cli.record_reader import (
     not_utf8,
     too_long,
 )
+from actors.cli.table_shape import TableShape, shape_of
 from pipeline.errors import InputInvalid
 
 STANDARD_INPUT: Final = "-"
@@ -249,7 +250,7 @@ def _understand(
             )
         reader: RecordReader = JsonLinesReader(source)
         reader.columns = found = _keys_of(name, sample, source)
-        shape = _Shape(found, f"columns {', '.join(found[:10])}")
+        shape = TableShape(found, f"columns {', '.join(found[:10])}")
     else:
         table: TableReader = UnquotedReader(source)
         if format_ is InputFormat.CSV:
@@ -263,7 +264,7 @@ def _understand(
             table = CsvReader(source, delimiter=delimiter or ",")
             if delimiter not in (None, ","):
                 format_reason += f", delimiter {delimiter}"
-        reader, shape = table, _shape_of(name, table, columns, has_header, hint)
+        reader, shape = table, shape_of(name, table, columns, has_header, hint)
     return InputFile(
         name=name,
         path=path,
@@ -362,68 +363,3 @@ def _keys_of(name: str, sample: bytes, source: LineSource) -> tuple[str, ...]:
             first_reason = f"line {first.number}: {too_long(first.size)}"
         raise InputInvalid(f"{name}: {first_reason or 'its first object is empty'}")
     return tuple(keys)
-
-
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    columns: tuple[str, ...]
-    reason: str
-    header: bytes | None = None
-    are_numbered: bool = False
-
-
-def _shape_of(
-    name: str,
-    reader: TableReader,
-    columns: Sequence[str] | None,
-    has_header: bool | None,
-    hint: str,
-) -> _Shape:
-    """Return the shape of a table, and leave its reader before the first record."""
-    given = None
-    if columns is not None:
-        given = checked_names(columns, of_what="--columns")
-    first = reader.read(1)
-    if not first.rows:
-        if not first.refused:
-            raise InputInvalid(f"{name}: holds no record")
-        if given is None or has_header:
-            refused = first.refused[0]
-            raise InputInvalid(
-                f"{name}: line {refused.line_number}: {refused.reason}"
-                " (the first line tells the columns)"
-            )
-        reader.columns = given
-        reader.hold(first)
-        return _Shape(given, "columns by --columns")
-    row = first.rows[0]
-    assert isinstance(row, list)
-    if given is not None and len(given) != len(row):
-        raise InputInvalid(
-            f"--columns names {len(given)} columns, but line {first.line_numbers[0]} of {name}"
-            f" has {len(row)}{hint}"
-        )
-    if has_header is None:
-        has_header = (
-            is_header(row)
-            if given is None
-            else [cell.strip().casefold() for cell in row] == [*map(str.casefold, given)]
-        )
-    if given is not None:
-        shape = _Shape(given, "columns by --columns")
-    elif has_header:
-        found = checked_names(row, of_what=f"{name}, first line")
-        shape = _Shape(found, "columns by its first line")
-    else:
-        numbered = numbered_names(len(row))
-        called = f"no header: its columns are called {', '.join(numbered[:10])}"
-        shape = _Shape(numbered, called, are_numbered=True)
-    reader.columns = shape.columns
-    if not has_header:
-        reader.hold(first)
-        return shape
-    second = reader.read(1)
-    if not second.count:
-        raise InputInvalid(f"{name}: holds the names of columns but no record")
-    reader.hold(second)
-    return replace(shape, header=first.raws[0])

@@ -26,7 +26,7 @@ PROGRAM: Final = "shardpost"
 _MODULE_OF: Final = {
     "demo": "running",
     "up": "running",
-    "send": "running",
+    "send": "send",
     "status": "status",
     "lanes": "lanes",
     "group": "group",

@@ -9,7 +9,7 @@ import pytest
 
 from actors.cli.input_file import InputFile, open_input
 from actors.cli.mapping import FieldMapping, FieldOptions, resolve_mapping
-from actors.cli.running import key_of_batch
+from actors.cli.send import key_of_batch
 from actors.cli.slow_input import chunks_of
 from pipeline.errors import InputInvalid
 from pipeline.limits import CHUNK_MESSAGES_MAX

@@ -1,6 +1,6 @@
 """What is said of a repeat is true of what was sent."""
 
-from actors.cli.running import advice_on_repeat
+from actors.cli.send import advice_on_repeat
 from tests.support.cli_answer import Shardpost
 
 
