@@ -155,6 +155,13 @@ TIME_ZONE_CHARS_MAX: Final = 64
 # --- what a person is shown -----------------------------------------------------------------
 
 MESSAGES_SHOWN: Final = 50
+
+# What stands in an audited act: who asked, and why.
+BY_CHARS_MAX: Final = 128
+REASON_CHARS_MAX: Final = 1_000
+
+# Suppressions that one write notes.
+SUPPRESSIONS_A_WRITE_MAX: Final = 1_000
 # Of each kind of finding; the others are counted.
 FINDINGS_KEPT_MAX: Final = 1_000
 ID_PREFIX_DIGITS_MIN: Final = 8

@@ -79,7 +79,7 @@ MEANINGS: Final[Mapping[ExitCode, tuple[str, str]]] = MappingProxyType(
             " pipe under a `--batch-key` or `--key`.",
         ),
         ExitCode.NOTHING_FOUND: (
-            "There is no message and no group of this name.",
+            "There is nothing of this name: no message, no group, nobody on a list.",
             "Look at the id or the tenant; what is past its time to live is not known any more.",
         ),
         ExitCode.PLATFORM_NOT_STARTED: (

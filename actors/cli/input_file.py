@@ -161,11 +161,13 @@ def open_input(
     columns: Sequence[str] | None = None,
     has_header: bool | None = None,
     delimiter: str | None = None,
+    otherwise: InputFormat | None = None,
 ) -> InputFile:
     """Open a file, or standard input for `-`, and find out how to read it.
 
     `columns` are the names a person gave; `has_header` is whether the first line names columns,
-    `delimiter` what parts the columns of CSV; None to find out.  Raises `InputInvalid`, which says
+    `delimiter` what parts the columns of CSV; None to find out.  `otherwise`: the format where
+    neither the name nor the first line tells it.  Raises `InputInvalid`, which says
     in one line what to change.
     """
     if delimiter is not None and delimiter not in DELIMITERS:
@@ -188,6 +190,7 @@ def open_input(
             columns=columns,
             has_header=has_header,
             delimiter=delimiter,
+            otherwise=otherwise,
         )
     except BaseException:
         if path != STANDARD_INPUT:
@@ -233,13 +236,14 @@ def _understand(
     columns: Sequence[str] | None,
     has_header: bool | None,
     delimiter: str | None,
+    otherwise: InputFormat | None,
 ) -> InputFile:
     try:
         sample = source.peek()
     except OSError as error:
         raise InputInvalid(f"{name}: cannot be read: {error.strerror}") from None
     _refuse_unreadable(name, sample)
-    format_, format_reason = _format_of(name, path, format_name, sample, delimiter)
+    format_, format_reason = _format_of(name, path, format_name, sample, delimiter, otherwise)
     hint = ""
     if delimiter is not None and format_ is not InputFormat.CSV:
         raise InputInvalid(f"{name}: is read as {format_}; --delimiter is for CSV")
@@ -302,7 +306,12 @@ def _refuse_unreadable(name: str, sample: bytes) -> None:
 
 
 def _format_of(
-    name: str, path: Path | None, format_name: str | None, sample: bytes, delimiter: str | None
+    name: str,
+    path: Path | None,
+    format_name: str | None,
+    sample: bytes,
+    delimiter: str | None,
+    otherwise: InputFormat | None,
 ) -> tuple[InputFormat, str]:
     if format_name is not None:
         try:
@@ -322,6 +331,8 @@ def _format_of(
             return format_, "by its first line"
     if _is_header_by_semicolons(sample):
         return InputFormat.CSV, "by its first line"
+    if otherwise is not None:
+        return otherwise, "as nothing else tells it"
     raise InputInvalid(f"{name}: its first line does not tell the format; say --format jsonl")
 
 

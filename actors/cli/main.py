@@ -32,11 +32,15 @@ _MODULE_OF: Final = {
     "group": "group",
     "messages": "messages",
     "trace": "trace",
+    "suppress": "suppress",
     "audit": "audit_command",
     "doctor": "doctor",
     "version": "version",
 }
 COMMANDS: Final = tuple(_MODULE_OF)
+
+# Commands that have commands of their own.
+GROUPS: Final = {"suppress": ("add", "import", "remove", "list")}
 
 
 @cache

@@ -1,9 +1,13 @@
 """Options that every command has, and those that say when a message is to be sent."""
 
+import getpass
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from pipeline.limits import BY_CHARS_MAX
 
 
 def _named_folder(value: Path | None) -> Path | None:
@@ -28,6 +32,28 @@ DataOption = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print one JSON document.", show_default=False)
 ]
+
+TenantOption = Annotated[str, typer.Option(help="Whose they are.")]
+ByOption = Annotated[
+    str | None, typer.Option(help="Who asks.", show_default="the user of the system")
+]
+
+
+def who_asks(by: str | None) -> str:
+    """Return who is noted as having asked; raises `typer.BadParameter`."""
+    name = by if by is not None else _system_user()
+    if not 0 < len(name.strip()) <= BY_CHARS_MAX or not name.isprintable():
+        raise typer.BadParameter(f"--by: 1 to {BY_CHARS_MAX} printable characters")
+    return name.strip()
+
+
+def _system_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container's user may have no name.
+        return f"uid {os.getuid()}"
+
 
 AtOption = Annotated[
     str | None,

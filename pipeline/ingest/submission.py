@@ -79,16 +79,21 @@ class _Envelope(NamedTuple):
     canonicalize: Canonicalize
 
 
-@lru_cache(maxsize=_ENVELOPES_REMEMBERED)
-def _envelope(
-    tenant: str, channel: str, group: str, priority: str, default_region: str | None
-) -> _Envelope:
+def check_tenant(tenant: str) -> None:
+    """Raise `SubmissionInvalid` for a text that is no name of a tenant."""
     if not 0 < len(tenant) <= TENANT_CHARS_MAX or not _tenant(tenant):
         raise SubmissionInvalid(
             "tenant",
             f"1 to {TENANT_CHARS_MAX} letters, digits, dots, dashes and underscores,"
             " beginning with a letter or digit",
         )
+
+
+@lru_cache(maxsize=_ENVELOPES_REMEMBERED)
+def _envelope(
+    tenant: str, channel: str, group: str, priority: str, default_region: str | None
+) -> _Envelope:
+    check_tenant(tenant)
     if len(group) > GROUP_CHARS_MAX:
         raise SubmissionInvalid("group", f"has {len(group)} characters, at most {GROUP_CHARS_MAX}")
     if not group.isprintable():

@@ -145,8 +145,10 @@ def test_no_command_at_all_shows_them(shardpost: Shardpost) -> None:
 
 
 def test_every_command_is_there_under_its_name(shardpost: Shardpost) -> None:
-    for command in program.COMMANDS:
-        answer = shardpost(command, "--help")
+    paths = [(command,) for command in program.COMMANDS if command not in program.GROUPS]
+    paths += [(name, verb) for name, verbs in program.GROUPS.items() for verb in verbs]
+    for path in paths:
+        answer = shardpost(*path, "--help")
         assert answer.code == 0
         assert "--json" in answer.out
 
@@ -156,9 +158,14 @@ def test_a_module_adds_no_command_that_the_program_does_not_name() -> None:
         app = typer.Typer()
         import_module(f"actors.cli.{module}").register(app)
         named = {name for name, where in program._MODULE_OF.items() if where == module}
-        assert {
+        added = {
             one.name or getattr(one.callback, "__name__", "") for one in app.registered_commands
-        } == named
+        }
+        assert added | {one.name for one in app.registered_groups} == named
+        for one in app.registered_groups:
+            assert one.typer_instance is not None
+            verbs = {verb.name for verb in one.typer_instance.registered_commands}
+            assert verbs == {*program.GROUPS[one.name or ""]}
 
 
 def test_every_error_that_has_a_code_exists() -> None:
