@@ -145,6 +145,7 @@ def test_no_command_at_all_shows_them(shardpost: Shardpost) -> None:
 
 
 def test_every_command_is_there_under_its_name(shardpost: Shardpost) -> None:
+    paths: list[tuple[str, ...]]
     paths = [(command,) for command in program.COMMANDS if command not in program.GROUPS]
     paths += [(name, verb) for name, verbs in program.GROUPS.items() for verb in verbs]
     for path in paths:
