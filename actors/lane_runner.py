@@ -15,6 +15,7 @@ from typing import Any, Final, assert_never
 import structlog
 
 from actors.lane_takeover import FIRST_SEGMENT, LaneTakeover
+from actors.receipt_desk import ReceiptDesk
 from cluster.topology.generation import Generation
 from pipeline.errors import StoreUnavailable, WriteUnknown
 from pipeline.ingest.accept import core_of
@@ -82,6 +83,7 @@ class LaneRunner:
             watch=ports.watch,
             generation=ports.generation,
         )
+        self._receipts = ReceiptDesk(ports.store, ports.generation)
         self._epoch = 0
         self._lane: Lane | None = None
         self._wake = asyncio.Event()
@@ -246,6 +248,12 @@ class LaneRunner:
                     store.project(self._core, rows),
                     lambda _: lane.on_projected(),
                     lambda: lane.on_project_failed(now=now()),
+                )
+            case act.NoteReferences(rows=rows):
+                await self._attempt(
+                    self._receipts.note(rows),
+                    lambda _: lane.on_noted(),
+                    lambda: lane.on_note_failed(now=now()),
                 )
             case act.ReadBooks(books=books):
                 await self._attempt(

@@ -84,6 +84,8 @@ class ReceiptRow(NamedTuple):
     event: int
     at: Instant
     detail: str
+    born: Instant = Instant(0)  # of the message, and its group key: of an owner's row
+    group: str = ""
 
 
 class SuppressionRow(NamedTuple):
@@ -132,6 +134,19 @@ class TimerWriter(Protocol):
 
         A row whose (due_at, id, attempt) is there already changes nothing, so a repeat is
         harmless.  The lane is announced before, as for its buffer.
+        """
+        ...
+
+
+class CommandWriter(Protocol):
+    """Whoever asks something of a message: a person, a receiver of receipts, an owner."""
+
+    async def write_commands(self, lane: LaneId, entries: Sequence[CommandEntry]) -> None:
+        """Append all entries to the lane's commands in one atomic write, each given its `at`.
+
+        `at` is of the same clock as that of the lane's buffer, and under the same horizon.  Never
+        retried by the store itself; a repeat writes the same ids again with a new `at`.  The lane
+        is announced before.
         """
         ...
 
@@ -202,17 +217,8 @@ class Restored(Protocol):
         ...
 
 
-class LaterIngest(TimerWriter, ResultReader, Receipts, Suppressions, Protocol):
+class LaterIngest(TimerWriter, CommandWriter, ResultReader, Receipts, Suppressions, Protocol):
     """What an ingester has of this."""
-
-    async def write_commands(self, lane: LaneId, entries: Sequence[CommandEntry]) -> None:
-        """Append all entries to the lane's commands in one atomic write, each given its `at`.
-
-        `at` is of the same clock as that of the lane's buffer, and under the same horizon.  Never
-        retried by the store itself; a repeat writes the same ids again with a new `at`.  The lane
-        is announced before.
-        """
-        ...
 
     async def put_group_order(self, core: Core, order: GroupOrder) -> None:
         """Note what holds for a group, for lanes of this core; to be written to every core.
@@ -223,7 +229,9 @@ class LaterIngest(TimerWriter, ResultReader, Receipts, Suppressions, Protocol):
         ...
 
 
-class LaterLane(TimerWriter, GroupOrderReader, Receipts, Suppressions, Restored, Protocol):
+class LaterLane(
+    TimerWriter, CommandWriter, GroupOrderReader, Receipts, Suppressions, Restored, Protocol
+):
     """What the scheduler of a core has of this."""
 
     async def read_timers(

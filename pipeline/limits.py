@@ -59,6 +59,10 @@ OUTCOME_DETAIL_CHARS_MAX: Final = 200
 # All details of one window together; further ones are left out, their events are not.
 OUTCOME_DETAILS_BYTES_MAX: Final = 8 * 1024
 PROJECT_ROWS_MAX: Final = 4_096
+# A provider's own name of a message; a longer one is not kept, and its receipts find nothing.
+REFERENCE_CHARS_MAX: Final = 128
+# Who hears a provider and who accepts a message have clocks of their own.
+RECEIPT_BEFORE_BORN_MS_MAX: Final = 60_000
 
 # --- what one platform may have -------------------------------------------------------------
 

@@ -19,6 +19,13 @@ class ProviderClass(StrEnum):
     NONE = "0"  # nothing: only an explicit, audited act resends
 
 
+class ReceiptsBy(StrEnum):
+    """What a provider's receipts name a message by."""
+
+    REFERENCE = "reference"  # its own name, which its answer to the hand-over told
+    MESSAGE_ID = "message_id"  # our id
+
+
 # What may follow a hand-over.  LOSE_ANSWER: the provider may have it.  NOT_SENT: nothing left this
 # process.  DEFER: the provider refused for now, before it took anything.
 OUTCOME_EVENTS = frozenset(

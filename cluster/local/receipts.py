@@ -9,8 +9,10 @@ from cluster.local.writer import Transaction
 from pipeline.later import ReceiptRow
 from pipeline.message import MessageId
 
-_COLUMNS: Final = "ref, side, key, message_id, pk, lane, event, at, detail"
-_INSERT: Final = f"INSERT OR IGNORE INTO receipts ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_COLUMNS: Final = "ref, side, key, message_id, pk, lane, event, at, detail, born, group_key"
+_INSERT: Final = f"""
+INSERT OR IGNORE INTO receipts ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
 _OF_REFS: Final = f"""
 {IDS}
 SELECT {_COLUMNS} FROM receipts WHERE ref IN (SELECT id FROM ids) ORDER BY ref, side, key

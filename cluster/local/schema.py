@@ -20,7 +20,7 @@ from cluster.local.turnstile import Turnstile
 from pipeline.lifecycle import Event
 from pipeline.limits import FILE_BUSY_MS_MAX
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 # Commits wait for the disk.  A test of the tests turns this off and must be found out.
 SYNCHRONOUS: Final = "FULL"
@@ -136,6 +136,13 @@ CREATE TABLE editions (
 """
 
 
+# The message of an owner's row, as a command to it has to say it.
+_SCHEMA_4: Final = """
+ALTER TABLE receipts ADD COLUMN born INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE receipts ADD COLUMN group_key TEXT NOT NULL DEFAULT '';
+"""
+
+
 class SchemaTooNew(sqlite3.DatabaseError):
     """A later release made the file: the operator must run that one, or a newer one."""
 
@@ -210,7 +217,7 @@ def _create_tables(connection: sqlite3.Connection, version: int) -> None:
         raise sqlite3.OperationalError(
             f"the file system of the data folder allows no write-ahead log ({mode}): name another"
         )
-    missing = "".join((_SCHEMA, _SCHEMA_2, _SCHEMA_3)[version:])
+    missing = "".join((_SCHEMA, _SCHEMA_2, _SCHEMA_3, _SCHEMA_4)[version:])
     connection.executescript(
         f"BEGIN IMMEDIATE; {missing}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
     )

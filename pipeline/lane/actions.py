@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.instant import Instant
+from pipeline.later import ReceiptRow
 from pipeline.message import (
     Body,
     BufferEntry,
@@ -111,6 +112,16 @@ class Project:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NoteReferences:
+    """Write the owner's rows of `receipts`, then read their references, and act on what is there.
+
+    Answer: `on_noted`.
+    """
+
+    rows: Sequence[ReceiptRow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReadBooks:
     """Answer: `on_books_read`."""
 
@@ -135,6 +146,7 @@ Action = (
     | AskProvider
     | ReadClaimedBodies
     | Project
+    | NoteReferences
     | ReadBooks
     | WriteBooks
 )

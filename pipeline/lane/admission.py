@@ -30,6 +30,11 @@ class Admission:
         self._desk = desk
         self._wanted: tuple[LimitKey, ...] = ()
 
+    @property
+    def lane(self) -> str:
+        """The lane's name."""
+        return self._lane
+
     def admit(
         self, connector: str, taken: Sequence[tuple[MessageId, Candidate]], *, now: Instant
     ) -> tuple[list[tuple[MessageId, Candidate]], Sequence[tuple[LimitKey, ...]]]:

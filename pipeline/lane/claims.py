@@ -134,6 +134,7 @@ class Claims:
         if positions is None:
             positions = range(count)
         assert len(outcomes.events) == len(positions), seq
+        outcomes = self._gate.with_references(window.connector, outcomes)
         unsent = outcomes.events.count(Event.NOT_SENT)
         self.handed_over_count += len(positions) - unsent
         self._gate.on_outcomes(window.connector, outcomes, now=now)
@@ -180,8 +181,9 @@ class Claims:
             self._answer(answer)
 
     def _answer(self, answer: Answer) -> None:
-        answer.window.unjournaled_parts += 1
-        self._outcomes.append(answer)
+        for part in answer.in_parts():
+            part.window.unjournaled_parts += 1
+            self._outcomes.append(part)
 
     # --- decisions ----------------------------------------------------------------------------
 
@@ -254,7 +256,7 @@ class Claims:
             groups = window.groups
             if positions is not None:
                 groups = [groups[n] for n in positions]
-            added = lines_bytes(groups, outcomes.details)
+            added = lines_bytes(groups, outcomes.details, outcomes.references)
             if len(builder) and size + added > JOURNAL_LINES_BYTES_MAX:
                 others.append(answer)
                 break

@@ -7,9 +7,10 @@ the lines: 512 claims take 15 KB and a few microseconds to pack.  Numbers are li
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, repeat
 from operator import ne
+from types import MappingProxyType
 from typing import Final, cast
 
 import msgspec
@@ -25,6 +26,7 @@ NO_TIMERS: Final = Instant(0)  # the cursor of a lane that never had one
 NO_COMMANDS: Final = Instant(0)
 _ID_BYTES: Final = 16
 _CHECKPOINT_NUMBERS_MIN: Final = 2
+_NONE: Final[Mapping[int, str]] = MappingProxyType({})
 
 
 class EntryUnreadable(ShardpostError):
@@ -62,6 +64,8 @@ class Entry:
     partition_keys: Mapping[int, PartitionKey]  # by position, where it is not the id
     details: Mapping[int, str]  # by position
     checkpoint: Checkpoint | None
+    # By position: the provider's own names of messages, where its receipts come by them.
+    references: Mapping[int, str] = field(default_factory=dict)
 
     def key_at(self, position: int) -> PartitionKey:
         """Return the partition key of the message at a position."""
@@ -96,8 +100,11 @@ class _Body(msgspec.Struct, array_like=True, frozen=True):
     partition_keys: dict[int, bytes]
     details: dict[int, str]
     checkpoint: tuple[int, ...] | None  # the fields in their order; without zeros at the end
+    references: dict[int, str] = {}
 
 
+# What came later is there only if it says something.
+_FIELDS_MIN: Final = 12
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(_Body)
 
@@ -110,7 +117,7 @@ def encode_entry(entry: Entry) -> bytes:
         number_of = {group: number for number, group in enumerate(groups)}
         numbers = np.array([number_of[group] for group in entry.groups], "<u2").tobytes()
     checkpoint = entry.checkpoint
-    return _encoder.encode(
+    fields = msgspec.structs.astuple(
         _Body(
             version=FORMAT_VERSION,
             at=entry.at,
@@ -124,8 +131,13 @@ def encode_entry(entry: Entry) -> bytes:
             partition_keys=dict(entry.partition_keys),
             details=dict(entry.details),
             checkpoint=None if checkpoint is None else _numbers(checkpoint),
+            references=dict(entry.references),
         )
     )
+    count = len(fields)
+    while count > _FIELDS_MIN and not fields[count - 1]:
+        count -= 1
+    return _encoder.encode(fields[:count])
 
 
 def _numbers(checkpoint: Checkpoint) -> tuple[int, ...]:
@@ -190,6 +202,7 @@ def decode_entry(body: bytes) -> Entry:
         partition_keys={n: PartitionKey(key) for n, key in raw.partition_keys.items()},
         details=raw.details,
         checkpoint=None if raw.checkpoint is None else _checkpoint(raw.checkpoint),
+        references=raw.references,
     )
 
 
@@ -204,6 +217,7 @@ class EntryBuilder:
         self.groups: list[str] = []
         self.partition_keys: dict[int, PartitionKey] = {}
         self.details: dict[int, str] = {}
+        self.references: dict[int, str] = {}
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -218,8 +232,9 @@ class EntryBuilder:
         borns: Sequence[Instant],
         groups: Sequence[str],
         details: Mapping[int, str],
+        references: Mapping[int, str] = _NONE,
     ) -> None:
-        """Add lines; `details` are by position in the columns given here."""
+        """Add lines; `details` and `references` are by position in the columns given here."""
         start = len(self.steps)
         own: Sequence[bytes] = message_ids
         keys: Sequence[bytes] = partition_keys
@@ -234,6 +249,8 @@ class EntryBuilder:
         self.groups.extend(groups)
         for position, detail in details.items():
             self.details[start + position] = detail
+        for position, reference in references.items():
+            self.references[start + position] = reference
 
     def build(self, *, at: Instant, connector: str, checkpoint: Checkpoint | None) -> Entry:
         """Return the entry; the builder must not be used again."""
@@ -248,4 +265,5 @@ class EntryBuilder:
             partition_keys=self.partition_keys,
             details=self.details,
             checkpoint=checkpoint,
+            references=self.references,
         )

@@ -5,19 +5,21 @@ spares the others.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from pipeline.instant import DurationMs, Instant
 from pipeline.lifecycle import Event
-from pipeline.limits import KEY_LIFE_MS
+from pipeline.limits import KEY_LIFE_MS, REFERENCE_CHARS_MAX
 from pipeline.message import MessageId
-from pipeline.outcome import Outcomes, ProviderClass
+from pipeline.outcome import Outcomes, ProviderClass, ReceiptsBy
 from pipeline.route.connector_choice import Choice, ConnectorChoice, ConnectorRoute
 from pipeline.route.provider_class import judge, key_outlives
 from pipeline.route.provider_health import Health, HealthRule, ProviderHealth
+from pipeline.route.receipts import ReceiptTerms
 
 _HEALTH: Final = HealthRule()
+_RECEIPTS: Final = ReceiptTerms()
 _ANSWERS: Final = bytes([Event.TAKE, Event.REFUSE])
 
 
@@ -28,6 +30,7 @@ class ConnectorTerms:
     route: ConnectorRoute
     provider_class: ProviderClass
     has_receipts: bool = False
+    receipts: ReceiptTerms = _RECEIPTS
     key_life_ms: DurationMs = DurationMs(KEY_LIFE_MS)
     health: HealthRule = _HEALTH
     # Of each lane, without outcome: a slow connector that dies leaves no more in doubt than this.
@@ -110,6 +113,25 @@ class Gate:
             has_receipts=terms.has_receipts,
             may_have_copy=may_have_copy,
         )
+
+    def receipts(self, connector: str) -> ReceiptTerms | None:
+        """Return how the connector's receipts name messages, None if none will come."""
+        terms = self._terms.get(connector)
+        return terms.receipts if terms is not None and terms.has_receipts else None
+
+    def with_references(self, connector: str, outcomes: Outcomes) -> Outcomes:
+        """Return the outcomes with no references but those that receipts will come by."""
+        if not outcomes.references:
+            return outcomes
+        terms = self.receipts(connector)
+        kept: Mapping[int, str] = {}
+        if terms is not None and terms.by is ReceiptsBy.REFERENCE:
+            kept = {
+                n: text
+                for n, text in outcomes.references.items()
+                if len(text) <= REFERENCE_CHARS_MAX
+            }
+        return replace(outcomes, references=kept)
 
     def is_queryable(self, connector: str) -> bool:
         """Return whether the provider is asked instead of given the message again."""

@@ -31,6 +31,7 @@ from pipeline.lane.gate import Gate
 from pipeline.lane.projection import Projection
 from pipeline.lane.recent import RecentSet
 from pipeline.lane.recovery import Recovered
+from pipeline.lane.references import References
 from pipeline.lane.timers import Timers
 from pipeline.lane.window import Candidate
 from pipeline.later import TimerPage
@@ -92,11 +93,13 @@ class Lane:
         self._projection = Projection(
             retired_through=recovered.retired_through, windows=windows, now=now
         )
+        self._references = References(gate, lane=admission.lane, windows=windows, now=now)
         self._decided_at = now
 
         # Go on from the predecessor: project all that it journaled, answer for its open claims.
         for seq, entry in recovered.entries:
             self._projection.on_journaled(seq, entry)
+            self._references.on_journaled(seq, entry)
         for window in recovered.open_claims():
             self._claims.take_up(window, now=now)
 
@@ -120,6 +123,7 @@ class Lane:
             and self._in_flight is None
             and self._claims.is_settled
             and self._projection.is_settled
+            and self._references.is_settled
         )
 
     @property
@@ -187,6 +191,7 @@ class Lane:
             or self._backlog.is_reading
             or self._in_flight is not None
             or not self._projection.is_settled
+            or not self._references.is_settled
             or self._timers.is_behind
             or self._recent.has_entries
         )
@@ -296,6 +301,7 @@ class Lane:
         assert append.seq == seq, (append.seq, seq)
         self._in_flight = self._in_flight_entry = None
         self._projection.on_journaled(seq, entry)
+        self._references.on_journaled(seq, entry)
         if entry.checkpoint is not None:
             self._offset = entry.checkpoint.offset
             self._timer_cursor = entry.checkpoint.timer_cursor
@@ -337,6 +343,14 @@ class Lane:
         """Note that the rows may or may not have been written; they are written again."""
         self._projection.on_project_failed(now=now)
 
+    def on_noted(self) -> None:
+        """Take the acknowledgement of `NoteReferences`: what receipts had come is acted on."""
+        self._references.on_noted()
+
+    def on_note_failed(self, *, now: Instant) -> None:
+        """Note that references may or may not have been noted; they are noted again."""
+        self._references.on_note_failed(now=now)
+
     def on_books_read(self, cells: Sequence[BookCell]) -> None:
         """Take the answer to `ReadBooks`."""
         self._projection.on_books_read(cells)
@@ -373,6 +387,7 @@ class Lane:
         if self._in_flight is None:
             self._decide_append(now, actions)
         actions.extend(self._projection.decide(now, is_draining=self._is_draining))
+        actions.extend(self._references.decide(now))
         return actions
 
     def _on_clock_set_back(self, now: Instant) -> None:
@@ -382,6 +397,7 @@ class Lane:
         self._timers.on_clock_set_back(now)
         self._claims.on_clock_set_back(now)
         self._projection.on_clock_set_back(now)
+        self._references.on_clock_set_back(now)
 
     def _decide_append(self, now: Instant, actions: list[Action]) -> None:
         builder = EntryBuilder()
@@ -420,7 +436,7 @@ class Lane:
         retired_through = self._recent.retirable_through(
             offset=offset,
             prompt_us=self._windows.prompt_ms * 1_000,
-            done_through=self._projection.done_through,
+            done_through=min(self._projection.done_through, self._references.done_through),
         )
         retired_through = max(retired_through, self._retired_through)
         timer_cursor = max(

@@ -1,19 +1,26 @@
 """Messages that one append claims together, in columns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from pipeline.instant import DurationMs, Instant, earlier
 from pipeline.lane.actions import HandOverWindow
 from pipeline.lane.entry import EntryBuilder
 from pipeline.lifecycle import EVENT_MASK, Event, Step, attempt_of, next_claim
-from pipeline.limits import OUTCOME_DETAIL_CHARS_MAX, OUTCOME_DETAILS_BYTES_MAX
+from pipeline.limits import (
+    JOURNAL_LINES_BYTES_MAX,
+    OUTCOME_DETAIL_CHARS_MAX,
+    OUTCOME_DETAILS_BYTES_MAX,
+)
 from pipeline.message import Body, MessageId, PartitionKey, expiry_of, is_scheduled
 from pipeline.outcome import Outcomes
 from pipeline.route.permits import LimitKey
 
 _LINE_BYTES: Final = 31  # id, step, event before, born, number of the group
+_REFERENCE_FRAME_BYTES: Final = 6
+_NONE: Final[Mapping[int, str]] = MappingProxyType({})
 
 
 class Candidate(NamedTuple):
@@ -167,6 +174,7 @@ class Window:
             borns=part.borns,
             groups=part.groups,
             details=bounded_details(outcomes.details),
+            references=outcomes.references,
         )
 
     def _part(self, positions: Sequence[int] | None) -> "Window":
@@ -190,6 +198,23 @@ class Answer(NamedTuple):
     positions: Sequence[int] | None  # None: all of them
     expired: Sequence[int] = ()  # of those deferred, by place in `outcomes`: too late for another
 
+    def in_parts(self) -> "Iterator[Answer]":
+        """Yield it, or as many parts of it as bodies are needed: references may be long."""
+        window, outcomes, positions, expired = self
+        if not outcomes.references:
+            yield self
+            return
+        at = range(len(window.groups)) if positions is None else positions
+        size = lines_bytes([window.groups[n] for n in at], outcomes.details, outcomes.references)
+        if size <= JOURNAL_LINES_BYTES_MAX or len(at) == 1:
+            yield self
+            return
+        half = len(at) // 2
+        for begin, end in ((0, half), (half, len(at))):
+            part = outcomes.part(range(begin, end), outcomes.events[begin:end])
+            too_late = [n - begin for n in expired if begin <= n < end]
+            yield from Answer(window, part, list(at[begin:end]), too_late).in_parts()
+
 
 def bounded_details(details: Mapping[int, str]) -> dict[int, str]:
     """Return the details, each cut to its longest, as many as a window may carry."""
@@ -204,12 +229,18 @@ def bounded_details(details: Mapping[int, str]) -> dict[int, str]:
     return bounded
 
 
-def lines_bytes(groups: Sequence[str], details: Mapping[int, str]) -> int:
+def lines_bytes(
+    groups: Sequence[str], details: Mapping[int, str], references: Mapping[int, str] = _NONE
+) -> int:
     """Return how many bytes of a journal body the lines of a window take at most."""
     return (
         _LINE_BYTES * len(groups)
         + sum(4 * len(group) + 8 for group in set(groups))
         + (OUTCOME_DETAILS_BYTES_MAX if details else 0)
+        + sum(
+            _REFERENCE_FRAME_BYTES + len(text) * (1 if text.isascii() else 4)
+            for text in references.values()
+        )
     )
 
 

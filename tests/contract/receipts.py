@@ -13,7 +13,19 @@ from tests.contract.store_under_test import BORN, Rows, Store, StoreUnderTest
 
 
 def owners_row(ref: bytes, message_id: MessageId, *, lane: str = "lane") -> ReceiptRow:
-    return ReceiptRow(ref, "owner", "", message_id, message_id, lane, 0, BORN, "sent by it")
+    return ReceiptRow(
+        ref,
+        "owner",
+        "",
+        message_id,
+        message_id,
+        lane,
+        0,
+        BORN,
+        "sent by it",
+        born=BORN,
+        group="acme/spring",
+    )
 
 
 def providers_row(ref: bytes, *, key: str = "delivered", event: int = 7) -> ReceiptRow:

@@ -12,11 +12,13 @@ from pipeline.route.connector_choice import ConnectorRoute
 from pipeline.route.lease import PermitDesk
 from pipeline.route.permits import LimitBook
 from pipeline.route.provider_health import HealthRule
+from pipeline.route.receipts import ReceiptTerms
 
 LANE = LaneId(1, "n1", 0, "sms", "bulk-1")
 
 # So patient that it never turns red.
 PATIENT = HealthRule(failures_in_row_max=1_000_000)
+_RECEIPTS = ReceiptTerms()
 
 
 def gate_of(
@@ -24,13 +26,14 @@ def gate_of(
     *,
     provider_class: ProviderClass = ProviderClass.NONE,
     has_receipts: bool = False,
+    receipts: ReceiptTerms = _RECEIPTS,
     key_life_ms: DurationMs = DurationMs(KEY_LIFE_MS),
     health: HealthRule = PATIENT,
     claims_max: int | None = None,
 ) -> Gate:
     """Return the gate of a channel whose only connector this is."""
     terms = terms_of(name, provider_class, has_receipts, key_life_ms, health)
-    return Gate("sms", [replace(terms, claims_max=claims_max)])
+    return Gate("sms", [replace(terms, claims_max=claims_max, receipts=receipts)])
 
 
 def terms_of(

@@ -9,6 +9,7 @@ from pathlib import Path
 from actors.lane_runner import LaneRunner, LaneRunnerPorts
 from actors.scheduler import Scheduler, SchedulerConfig, SchedulerPorts
 from cluster.topology.generation import Core
+from pipeline.lane.gate import Gate
 from pipeline.lane.takeover import OwnerWatch
 from pipeline.lane_id import LaneId
 from pipeline.lifecycle import Event, state_of
@@ -32,6 +33,10 @@ def owner_id(name: str, *, platform: bytes = PLATFORM) -> bytes:
     return platform + name.encode().ljust(10, b"-")
 
 
+def reference_to(message_id: MessageId) -> str:
+    return f"sim-{message_id.hex()[:16]}"
+
+
 class CountingConnector:
     """Takes everything, and keeps its own log."""
 
@@ -43,6 +48,7 @@ class CountingConnector:
         self.log = log
         self.takes_ms = takes_ms
         self.error: Exception | None = None
+        self.refers = False  # it names what it takes
         self.hand_overs: list[HandOver] = []
 
     async def submit(self, hand_over: HandOver, report: Report) -> None:
@@ -53,7 +59,11 @@ class CountingConnector:
         if self.error is not None:
             raise self.error
         count = len(hand_over.message_ids)
-        report(range(count), Outcomes.all_alike(Event.TAKE, count))
+        taken = Outcomes.all_alike(Event.TAKE, count)
+        if self.refers:
+            names = {n: reference_to(id_) for n, id_ in enumerate(hand_over.message_ids)}
+            taken = Outcomes(events=taken.events, references=names)
+        report(range(count), taken)
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -156,6 +166,7 @@ class LaneActors:
         platform: bytes = PLATFORM,
         connector: CountingConnector | None = None,
         windows: Windows = WINDOWS,
+        gate: Gate | None = None,
     ) -> LaneRunner:
         return LaneRunner(
             self.lane,
@@ -165,7 +176,7 @@ class LaneActors:
             ports=LaneRunnerPorts(
                 store=store.port,
                 connectors={"counting": connector or CountingConnector(self.log)},
-                gate=gate_of("counting"),
+                gate=gate or gate_of("counting"),
                 book=LimitBook(),
                 desk=PermitDesk(name),
                 clock=self.clock,
@@ -229,4 +240,5 @@ __all__ = [
     "CountingConnector",
     "LaneActors",
     "owner_id",
+    "reference_to",
 ]

@@ -11,6 +11,8 @@ born when it is first named.
     took unsent lost refused deferred    its answer for all of the oldest window handed over
     says:a=TAKE,b=NOT_SENT     its answer for each
     part:a=TAKE,c=REFUSE       its answer for some of it; the others stay with it
+    tookas:a=x,b=y     the same as took; it names them so, and its receipts will
+    noted notefails    the answer to what is noted of references
     settle       projection and books are answered, and appends that say nothing of claims
     due:a=5000   a's rows and timers from now on say: not before 5 s from now
     timer:a,b=2  the answer to the read of timers; `moretimers:a`: and another page follows
@@ -22,6 +24,7 @@ born when it is first named.
     CLAIM:a,b    the append in flight claims exactly these      CARRY:a   names these claims again
     SAYS:a=TAKE  and has exactly these other lines
     HAND:a,b     exactly these are being handed over            PROJECT:a=CLAIM
+    NOTE:a=x     the names of messages that are being noted
     READ BODIES:a FOLDS:a      what is being read
     OPEN:2 WAITING:1           the counts that a person sees
     NOCLAIM NOHAND NOREAD NOBODIES NOFOLDS NOAPPEND   and so on: nothing of the kind is asked for
@@ -296,6 +299,36 @@ class LaneStory:
 
     def _NOTIMERS(self) -> None:  # noqa: N802
         assert not self._asked(act.ReadTimers)
+
+    def _tookas(self, names: list[str]) -> None:
+        """Take all of the oldest window; of some it says by which name it knows them."""
+        window = self._take(act.HandOverWindow)
+        by_name = dict(name.split("=") for name in names)
+        ids = [name_of(id_) for id_ in window.message_ids]
+        self.lane.on_outcomes(
+            window.seq,
+            Outcomes(
+                events=bytes([Event.TAKE] * len(ids)),
+                references={n: by_name[name] for n, name in enumerate(ids) if name in by_name},
+            ),
+            positions=window.positions,
+            now=self.now,
+        )
+
+    def _NOTE(self, names: list[str]) -> None:  # noqa: N802
+        rows = self.asked_for(act.NoteReferences).rows
+        assert [f"{name_of(r.message_id)}={r.detail.split(' ')[1]}" for r in rows] == names
+
+    def _NONOTE(self) -> None:  # noqa: N802
+        assert not self._asked(act.NoteReferences)
+
+    def _noted(self) -> None:
+        self._take(act.NoteReferences)
+        self.lane.on_noted()
+
+    def _notefails(self) -> None:
+        self._take(act.NoteReferences)
+        self.lane.on_note_failed(now=self.now)
 
     def _lost(self) -> None:
         self._end_window(lambda _: Event.LOSE_ANSWER)

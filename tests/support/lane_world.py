@@ -38,10 +38,12 @@ from pipeline.message import (
     encode_body,
     group_key,
 )
-from pipeline.outcome import Outcomes, ProviderClass
+from pipeline.outcome import Outcomes, ProviderClass, ReceiptsBy
 from pipeline.ports import BookCell, BufferPage, JournalEntry, TimerPage
+from pipeline.route.receipts import ReceiptTerms
 from pipeline.route.retry_policy import RetryPolicy
 from tests.support.gates import gate_of, unlimited
+from tests.support.receipts_world import ReceiptsWorld
 
 WINDOWS = Windows(
     claims_open_max=4,
@@ -107,7 +109,18 @@ class LaneWorld:
         self.prompt_reads = self.chance.random() < 0.5  # a store that gives `at` under its lock
         self.faults = self.chance.random()
         self.provider_class = self.chance.choice(list(ProviderClass))
-        self.gate = gate_of(provider_class=self.provider_class)
+        own_chance = random.Random(seed)
+        receipts = ReceiptTerms(by=own_chance.choice(list(ReceiptsBy)))
+        has_receipts = own_chance.random() < 0.7
+        self.gate = gate_of(
+            provider_class=self.provider_class, has_receipts=has_receipts, receipts=receipts
+        )
+        self.receipts = (
+            ReceiptsWorld(connector="file", terms=receipts, chance=own_chance)
+            if has_receipts
+            else None
+        )
+        self.referenced: set[MessageId] = set()  # journaled with their references
         self.asks_count = self.resends_count = 0
         self.rows: list[Row] = []
         self.bodies: dict[MessageId, Body] = {}
@@ -208,8 +221,17 @@ class LaneWorld:
 
     def tick(self, duration_ms: int) -> None:
         self.now = later(self.now, duration_ms)
+        if self.receipts is not None:
+            self.receipts.receive(now=self.now)
 
     def take_over(self) -> None:
+        if self.receipts is not None and self.receipts.chance.random() < 0.5:
+            # What it had begun to note stays undone.
+            self.owner.errands = [
+                errand
+                for errand in self.owner.errands
+                if not isinstance(errand.action, act.NoteReferences)
+            ]
         self.zombies.append(self.owner)
         self.takeovers_count += 1
         self.owner = self._take_over()
@@ -327,6 +349,19 @@ class LaneWorld:
                 return (
                     (lambda: lane.on_project_failed(now=self.now)) if fails else lane.on_projected
                 )
+            case act.NoteReferences(rows=references):
+                receipts = self.receipts
+                assert receipts is not None, "references of a connector without receipts"
+                if receipts.chance.random() < 0.1 * self.faults and not is_calm:
+                    receipts.write(references[::2])
+                    return lambda: lane.on_note_failed(now=self.now)
+                receipts.write(references)
+
+                def act_and_answer() -> None:
+                    receipts.act(references)
+                    lane.on_noted()
+
+                return act_and_answer
             case act.ReadBooks(books=books):
                 cells = [self.cells[book] for book in books if book in self.cells]
                 if fails:
@@ -369,7 +404,11 @@ class LaneWorld:
                 assert self.bodies[id_] in window.bodies
                 events.append(self._provider_says(id_, chance))
         if is_calm or count == 1 or self.chance.random() < 0.5:
-            outcomes = Outcomes(events=bytes(events), details={0: "x"} if count % 2 else {})
+            outcomes = Outcomes(
+                events=bytes(events),
+                details={0: "x"} if count % 2 else {},
+                references=self._references(window, events),
+            )
             return lambda: owner.lane.on_outcomes(
                 window.seq, outcomes, positions=window.positions, now=self.now
             )
@@ -378,10 +417,12 @@ class LaneWorld:
         cut = self.chance.randrange(1, count)
         first, second = positions[:cut], positions[cut:]
 
+        said = Outcomes(events=bytes(events), references=self._references(window, events))
+
         def answer(part: list[int]) -> None:
             owner.lane.on_outcomes(
                 window.seq,
-                Outcomes(events=bytes(events[n] for n in part)),
+                said.part(part, bytes(events[n] for n in part)),
                 positions=[window.positions[n] for n in part] if window.positions else part,
                 now=self.now,
             )
@@ -391,6 +432,15 @@ class LaneWorld:
             owner.errands.append(Errand(window, answer=lambda: answer(second)))
 
         return answer_first
+
+    def _references(self, window: act.HandOverWindow, events: bytes | bytearray) -> dict[int, str]:
+        if self.receipts is None:
+            return {}
+        return {
+            n: self.receipts.reference(id_)
+            for n, id_ in enumerate(window.message_ids)
+            if events[n] == Event.TAKE
+        }
 
     def _provider_says(self, id_: MessageId, chance: float) -> Event:
         """A copy has left: what the provider makes of it, and what we hear of that."""
@@ -405,6 +455,8 @@ class LaneWorld:
             return Event.LOSE_ANSWER  # lost on its way there
         else:
             self.taken[id_] += 1
+            if self.receipts is not None:
+                self.receipts.take(id_, now=self.now)
         return Event.LOSE_ANSWER if chance < 0.34 else Event.TAKE
 
     def _read(self, owner: Owner, read: act.ReadRows) -> tuple[BufferPage, Instant]:
@@ -459,6 +511,7 @@ class LaneWorld:
                 waits = attempt_awaited(Step(max(steps)) if steps else None)
                 assert waits == step >> 24, "claimed, though it does not wait for a claim"
             steps.add(step)
+        self.referenced.update(entry.message_ids[n] for n in entry.references)
         if entry.checkpoint is not None:
             self._check_checkpoint(entry)
         open_count = sum(
@@ -515,6 +568,7 @@ class LaneWorld:
             if not self.step(self.owner, is_calm=True):
                 if self._is_over():
                     return
+                self._receive()
                 self.tick(WINDOWS.checkpoint_ms)
         raise AssertionError(f"not at its end: {self._open()}")
 
@@ -532,6 +586,11 @@ class LaneWorld:
         return any(
             entry.message_ids and seq > self.retired_through for seq, entry in self.entries.items()
         )
+
+    def _receive(self) -> None:
+        if self.receipts is not None:
+            for _ in range(len(self.receipts.on_their_way)):
+                self.receipts.receive(now=self.now)
 
     def check_end(self) -> None:
         """The timeline, the provider and the books tell the same story."""
@@ -559,11 +618,14 @@ class LaneWorld:
         self._idle(rounds=10)  # the newest rows may be copies, read only now
         before = len(self.journal)
         self._idle(rounds=40)
+        if self.receipts is not None:
+            self.receipts.check_end(self.referenced)
         assert len(self.journal) == before, "an idle lane writes nothing"
 
     def _idle(self, *, rounds: int) -> None:
         for _ in range(rounds):
             self.tick(WINDOWS.idle_read_ms)
+            self._receive()
             self.owner.decide(self.now)
             while self.step(self.owner, is_calm=True):
                 self.owner.decide(self.now)

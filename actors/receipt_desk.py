@@ -1,0 +1,61 @@
+"""Notes what one side knows of references, and acts where the other side was there before.
+
+The same for both sides, the lane's owner and a receiver: write the rows, read their partitions,
+tell the lanes of the messages what their providers say.  A call that failed is made again, by the
+owner's lane or by the provider: nothing of it does harm twice.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from cluster.topology.generation import Core, Generation
+from pipeline.lane_id import LaneId
+from pipeline.later import CommandWriter, ReceiptRow, Receipts
+from pipeline.route.receipts import Match, commands_by_lane, matches
+
+
+class ReceiptStore(Receipts, CommandWriter, Protocol):
+    """What the desk needs of a store."""
+
+
+class ReceiptDesk:
+    """One for a lane, or for a receiver."""
+
+    def __init__(self, store: ReceiptStore, generation: Generation) -> None:
+        self._store = store
+        self._generation = generation
+
+    async def note(self, rows: Sequence[ReceiptRow]) -> list[Match]:
+        """Write the rows, read their references, and write the commands that follow, durably.
+
+        Returns what was matched.  Raises `StoreUnavailable` or `WriteUnknown`; then all of it is to
+        be done again.
+        """
+        met = [
+            match
+            for part in await asyncio.gather(
+                *(self._note(core, part) for core, part in self._by_core(rows).items())
+            )
+            for match in part
+        ]
+        await asyncio.gather(
+            *(
+                self._store.write_commands(LaneId.parse(lane), commands)
+                for lane, commands in commands_by_lane(met).items()
+            )
+        )
+        return met
+
+    def _by_core(self, rows: Sequence[ReceiptRow]) -> Mapping[Core, list[ReceiptRow]]:
+        cores, by_core = self._generation.cores, dict[Core, list[ReceiptRow]]()
+        indexes = self._generation.core_indexes_of([row.ref for row in rows]).tolist()
+        for row, index in zip(rows, indexes, strict=True):
+            by_core.setdefault(cores[index], []).append(row)
+        return by_core
+
+    async def _note(self, core: Core, rows: Sequence[ReceiptRow]) -> list[Match]:
+        await self._store.write_receipts(core, rows)
+        # Only now: whoever writes later than this reads what was written here.
+        refs = list(dict.fromkeys(row.ref for row in rows))
+        return matches(await self._store.read_receipts(core, refs), rows)
