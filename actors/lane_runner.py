@@ -14,6 +14,7 @@ from typing import Any, Final, assert_never
 
 import structlog
 
+from actors.lane_rulings import LaneRulings
 from actors.lane_takeover import FIRST_SEGMENT, LaneTakeover
 from actors.receipt_desk import ReceiptDesk
 from cluster.topology.generation import Generation
@@ -89,6 +90,7 @@ class LaneRunner:
         self._wake = asyncio.Event()
         self._is_drain_asked = False
         self._read_through = Instant(0)
+        self._rulings = LaneRulings(lane_id, store=ports.store, clock=ports.clock)
         self._tasks: set[asyncio.Task[None]] = set()
         self._failure: BaseException | None = None
 
@@ -267,6 +269,17 @@ class LaneRunner:
                     lambda _: lane.on_books_written(),
                     lambda: lane.on_books_write_failed(now=now()),
                 )
+            case act.WriteAnswers():
+                await self._rulings.write_answers(lane, action)
+            case (
+                act.ReadCommands()
+                | act.ReadGroupOrders()
+                | act.ReadGroupTimers()
+                | act.ReadRuledFolds()
+                | act.ReadRuledBodies()
+                | act.WriteRuled()
+            ):
+                await self._rulings.perform(lane, action)
             case other:
                 assert_never(other)
 

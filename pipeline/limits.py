@@ -53,6 +53,10 @@ UNNAMED_PAGE_ROWS_MAX: Final = 10_000
 WRITE_TRIES_MAX: Final = 3
 JOURNAL_BODY_BYTES_MAX: Final = 64 * 1024
 
+# Commands to single messages that one entry answers: each has a line of its own with who and why.
+COMMANDS_AT_ONCE_MAX: Final = 48
+RULINGS_AT_ONCE_MAX: Final = 1_000
+
 # The lines of one body; the rest of it is left to its frame.
 JOURNAL_LINES_BYTES_MAX: Final = 60 * 1024
 OUTCOME_DETAIL_CHARS_MAX: Final = 200

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.instant import Instant
-from pipeline.later import ReceiptRow
+from pipeline.lane.entry import CommandAnswer
+from pipeline.later import EditionRow, ReceiptRow
 from pipeline.message import (
     Body,
     BufferEntry,
@@ -135,6 +136,71 @@ class WriteBooks:
     cells: Sequence[BookCell]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteAnswers:
+    """Write what became of commands.  Answer: `on_answers_written`."""
+
+    at: Instant
+    answers: Sequence[CommandAnswer]
+
+
+# --- asked for rulings, one at a time; `decisions.on_failed` says that one failed ---------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadCommands:
+    """Read the horizon (or, to resume, keep it).  Answer: `decisions.on_commands`."""
+
+    from_at: Instant
+    limit: int
+    resume: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadGroupOrders:
+    """Answer: `decisions.on_orders`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadGroupTimers:
+    """Read timers with from_due <= due_at < through_due.  Answer: `decisions.on_timers`."""
+
+    from_due: Instant
+    through_due: Instant
+    limit: int
+    resume: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRuledFolds:
+    """Answer: `decisions.on_folds`."""
+
+    keys: Sequence[tuple[PartitionKey, MessageId]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadRuledBodies:
+    """Answer: `decisions.on_bodies`."""
+
+    keys: Sequence[tuple[PartitionKey, MessageId]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteRuled:
+    """Write rows and timers of next attempts, and edited bodies; all or nothing of it counts.
+
+    Answer: `decisions.on_written`.
+    """
+
+    rows: Sequence[BufferEntry]
+    timers: Sequence[TimerRow]
+    editions: Sequence[EditionRow]
+
+
+RulingAction = (
+    ReadCommands | ReadGroupOrders | ReadGroupTimers | ReadRuledFolds | ReadRuledBodies | WriteRuled
+)
+
 Action = (
     ReadRows
     | ReadTimers
@@ -149,4 +215,6 @@ Action = (
     | NoteReferences
     | ReadBooks
     | WriteBooks
+    | WriteAnswers
+    | RulingAction
 )

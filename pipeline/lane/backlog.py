@@ -17,6 +17,7 @@ from itertools import islice
 
 from pipeline.instant import Instant, later
 from pipeline.lane.actions import Action, ReadBodies, ReadFolds, ReadRows
+from pipeline.lane.group_orders import GroupOrders
 from pipeline.lane.recent import RecentSet
 from pipeline.lane.window import Candidate
 from pipeline.lifecycle import EVENT_MASK, RESOLVED_FROM, Step, attempt_awaited, attempt_of
@@ -29,9 +30,16 @@ class Backlog:
     """The rows of one owner.  Events and actions are those of its `Lane`."""
 
     def __init__(
-        self, recent: RecentSet, *, offset: Instant, windows: Windows, now: Instant
+        self,
+        recent: RecentSet,
+        orders: GroupOrders,
+        *,
+        offset: Instant,
+        windows: Windows,
+        now: Instant,
     ) -> None:
         self._recent = recent
+        self._orders = orders
         self._windows = windows
         self._prompt_us = windows.prompt_ms * 1_000
 
@@ -51,6 +59,9 @@ class Backlog:
         self._bodies_asked = False
         self._bodies_not_before = now
         self._queue: dict[MessageId, Candidate] = {}
+        # What is ruled on now, and rows of it that came meanwhile.
+        self._ruled: set[MessageId] = set()
+        self._stashed: dict[MessageId, list[tuple[Candidate, int]]] = {}
         self._later: dict[MessageId, Candidate] = {}
         self._later_due: list[tuple[Instant, MessageId]] = []
 
@@ -118,7 +129,56 @@ class Backlog:
 
     def first_candidates(self, count: int) -> list[tuple[MessageId, Candidate]]:
         """Return up to `count` messages that may be claimed, the first first."""
-        return list(islice(self._queue.items(), count))
+        if not self._ruled and not self._orders:
+            return list(islice(self._queue.items(), count))
+        ruled, orders = self._ruled, self._orders
+        free = (
+            item
+            for item in self._queue.items()
+            if item[0] not in ruled and not orders.is_stopped(item[1].group)
+        )
+        return list(islice(free, count))
+
+    def first_stopped(self, count: int) -> list[tuple[MessageId, Candidate]]:
+        """Return up to `count` messages whose group is paused or cancelled."""
+        ruled, orders = self._ruled, self._orders
+        stopped = (
+            item
+            for item in self._queue.items()
+            if orders.is_stopped(item[1].group) and item[0] not in ruled
+        )
+        return list(islice(stopped, count))
+
+    def waiting_rows(self, group: str) -> list[TimerRow]:
+        """Return the messages of a group that wait in memory for their time, as timers."""
+        return [
+            (row.due_at, id_, row.pk, row.born, attempt_awaited(row.fold) or 1, row.group)
+            for id_, row in self._later.items()
+            if row.group == group
+        ]
+
+    def begin_ruling(self, ids: Iterable[MessageId]) -> None:
+        """Let nothing happen to these messages until `end_ruling`: their folds are being read."""
+        self._ruled.update(ids)
+
+    def end_ruling(self, ids: Iterable[MessageId]) -> None:
+        """Look at what came meanwhile."""
+        for id_ in ids:
+            self._ruled.discard(id_)
+            for candidate, attempt in self._stashed.pop(id_, ()):
+                self._look_up(id_, candidate, attempt)
+
+    def withdraw(self, ids: Iterable[MessageId]) -> None:
+        """Forget what waits of these messages: the next entry rules on them."""
+        for id_ in ids:
+            self._queue.pop(id_, None)
+            self._bodyless.pop(id_, None)
+            self._later.pop(id_, None)
+            self._pending.pop(id_, None)
+
+    def want_read(self) -> None:
+        """Note that there are rows that were not read."""
+        self._read_wanted = True
 
     def claim(self, ids: Iterable[MessageId]) -> None:
         """Let go of candidates that the next entry names."""
@@ -228,6 +288,9 @@ class Backlog:
         self._folds_asked = False
         for id_ in asked:
             step = folds.get(id_)
+            if id_ in self._ruled:
+                self._stashed.setdefault(id_, []).extend(self._pending.pop(id_, []))
+                continue
             for candidate, attempt in self._pending.pop(id_, []):
                 if attempt_awaited(step) == attempt:
                     self._wait_for_body(id_, candidate._replace(fold=step))
@@ -301,10 +364,15 @@ class Backlog:
             or id_ in self._bodyless
             or id_ in self._later
             or id_ in self._pending
+            or id_ in self._stashed
         )
 
     def _look_up(self, id_: MessageId, candidate: Candidate, attempt: int) -> None:
         """Let the fold say whether a row counts: that in memory if there is one."""
+        if id_ in self._ruled:
+            # Perhaps of the attempt that the ruling is about to make the next one.
+            self._stashed.setdefault(id_, []).append((candidate, attempt))
+            return
         step = self._recent.step(id_)
         if step is not None:
             if attempt_awaited(step) == attempt:

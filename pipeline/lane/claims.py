@@ -43,6 +43,7 @@ from pipeline.route.retry_policy import RetryPolicy
 
 _FIRST_CLAIM: Final = next_claim(None)
 _TAKEN: Final = bytes([Event.TAKE])
+_PROOFS: Final = frozenset({Event.TAKE, Event.DELIVER})
 
 
 class Claims:
@@ -162,6 +163,13 @@ class Claims:
         if missing:
             lost = Outcomes.all_alike(Event.LOSE_ANSWER, len(missing))
             self._judge(window, lost, missing, now=now)
+
+    def on_receipt(self, id_: MessageId, event: Event, *, now: Instant) -> None:
+        """Take what a provider says of a message whose answer is in doubt: it has it."""
+        doubt = self.doubts.find(id_)
+        if doubt is not None and event in _PROOFS:
+            proof = Outcomes.all_alike(Event.TAKE, 1, "its provider sent a receipt")
+            self._judge(doubt.window, proof, [doubt.position], now=now)
 
     def on_later_written(self) -> None:
         """See `Lane.on_later_written`."""

@@ -68,6 +68,10 @@ class Doubts:
         """Return what is in doubt of a position of a window."""
         return self._all.get((window.seq, position))
 
+    def find(self, id_: MessageId) -> Doubt | None:
+        """Return what is in doubt of a message; looks through all of them."""
+        return next((doubt for doubt in self._all.values() if doubt.message_id == id_), None)
+
     def settle(self, window: Window, position: int) -> None:
         """Let go of a message: what became of it is known, or will not be."""
         self._all.pop((window.seq, position), None)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import chain, repeat
 from operator import ne
 from types import MappingProxyType
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -50,6 +50,15 @@ class Checkpoint:
     starts: int = 0
 
 
+class CommandAnswer(NamedTuple):
+    """What the lane says of a command, in the entry that carries it out."""
+
+    command_id: bytes
+    verdict: str
+    detail: str
+    counts: Mapping[str, int]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """What one append says; the columns have one length.  Its seq is the journal's to tell."""
@@ -66,6 +75,8 @@ class Entry:
     checkpoint: Checkpoint | None
     # By position: the provider's own names of messages, where its receipts come by them.
     references: Mapping[int, str] = field(default_factory=dict)
+    answers: Sequence[CommandAnswer] = ()
+    reason: str = ""  # of the lines that have no details; where it is said there is no connector
 
     def key_at(self, position: int) -> PartitionKey:
         """Return the partition key of the message at a position."""
@@ -73,10 +84,11 @@ class Entry:
 
     def timeline_rows(self) -> list[TimelineRow]:
         """Return the rows that project this entry."""
+        usual = self.reason or self.connector
         details: Sequence[str] = (
-            [self.details.get(position, self.connector) for position in range(len(self.steps))]
+            [self.details.get(position, usual) for position in range(len(self.steps))]
             if self.details
-            else [self.connector] * len(self.steps)
+            else [usual] * len(self.steps)
         )
         # A message's partition key is its id, but for messages that share an ordering key.
         keys = cast(Sequence[PartitionKey], self.message_ids)
@@ -101,6 +113,8 @@ class _Body(msgspec.Struct, array_like=True, frozen=True):
     details: dict[int, str]
     checkpoint: tuple[int, ...] | None  # the fields in their order; without zeros at the end
     references: dict[int, str] = {}
+    answers: list[CommandAnswer] = []
+    reason: str = ""
 
 
 # What came later is there only if it says something.
@@ -132,6 +146,8 @@ def encode_entry(entry: Entry) -> bytes:
             details=dict(entry.details),
             checkpoint=None if checkpoint is None else _numbers(checkpoint),
             references=dict(entry.references),
+            answers=list(entry.answers),
+            reason=entry.reason,
         )
     )
     count = len(fields)
@@ -203,6 +219,8 @@ def decode_entry(body: bytes) -> Entry:
         details=raw.details,
         checkpoint=None if raw.checkpoint is None else _checkpoint(raw.checkpoint),
         references=raw.references,
+        answers=tuple(raw.answers),
+        reason=raw.reason,
     )
 
 
@@ -252,7 +270,15 @@ class EntryBuilder:
         for position, reference in references.items():
             self.references[start + position] = reference
 
-    def build(self, *, at: Instant, connector: str, checkpoint: Checkpoint | None) -> Entry:
+    def build(
+        self,
+        *,
+        at: Instant,
+        connector: str,
+        checkpoint: Checkpoint | None,
+        answers: Sequence[CommandAnswer] = (),
+        reason: str = "",
+    ) -> Entry:
         """Return the entry; the builder must not be used again."""
         return Entry(
             at=at,
@@ -266,4 +292,6 @@ class EntryBuilder:
             details=self.details,
             checkpoint=checkpoint,
             references=self.references,
+            answers=answers,
+            reason=reason,
         )

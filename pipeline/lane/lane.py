@@ -26,12 +26,16 @@ from pipeline.lane.actions import Action, Append
 from pipeline.lane.admission import Admission
 from pipeline.lane.backlog import Backlog
 from pipeline.lane.claims import Claims
+from pipeline.lane.commands import Commands
+from pipeline.lane.decisions import Decisions
 from pipeline.lane.entry import Checkpoint, Entry, EntryBuilder, encode_entry
 from pipeline.lane.gate import Gate
+from pipeline.lane.group_orders import GroupOrders
 from pipeline.lane.projection import Projection
 from pipeline.lane.recent import RecentSet
 from pipeline.lane.recovery import Recovered
 from pipeline.lane.references import References
+from pipeline.lane.ruling import Batch
 from pipeline.lane.timers import Timers
 from pipeline.lane.window import Candidate
 from pipeline.later import TimerPage
@@ -76,9 +80,24 @@ class Lane:
         self._is_fenced = False
         self._is_draining = False
 
-        self._backlog = Backlog(self._recent, offset=recovered.offset, windows=windows, now=now)
+        orders = GroupOrders()
+        self._backlog = Backlog(
+            self._recent, orders, offset=recovered.offset, windows=windows, now=now
+        )
+        self._commands = Commands(
+            self._recent,
+            self._backlog,
+            orders,
+            cursor=recovered.command_cursor,
+            windows=windows,
+            now=now,
+        )
+        self._decisions = Decisions(self._commands, self._backlog, orders, windows=windows, now=now)
+        self._batch_in_flight: Batch | None = None
+        self._was_last_ruled = False
         self._timers = Timers(cursor=recovered.timer_cursor, windows=windows, now=now)
         self._timer_cursor = recovered.timer_cursor
+        self._command_cursor = recovered.command_cursor
         self._claims = Claims(
             self._recent,
             self._backlog,
@@ -104,6 +123,11 @@ class Lane:
             self._claims.take_up(window, now=now)
 
     # --- what a shell may ask -----------------------------------------------------------------
+
+    @property
+    def decisions(self) -> Decisions:
+        """Who takes the answers to what is asked for rulings."""
+        return self._decisions
 
     @property
     def offset(self) -> Instant:
@@ -172,7 +196,11 @@ class Lane:
         if self._has_business:
             wake_at = soon
         else:
-            wake_at = min(self._backlog.next_read_at, self._timers.next_read_at())
+            wake_at = min(
+                self._backlog.next_read_at,
+                self._timers.next_read_at(),
+                self._commands.next_read_at,
+            )
         for due_at in (
             self._backlog.next_due_at,
             self._claims.doubts.next_due_at,
@@ -193,6 +221,7 @@ class Lane:
             or not self._projection.is_settled
             or not self._references.is_settled
             or self._timers.is_behind
+            or self._decisions.is_busy
             or self._recent.has_entries
         )
 
@@ -305,10 +334,18 @@ class Lane:
         if entry.checkpoint is not None:
             self._offset = entry.checkpoint.offset
             self._timer_cursor = entry.checkpoint.timer_cursor
+            self._command_cursor = entry.checkpoint.command_cursor
             self._retired_through = entry.checkpoint.retired_through
             self._recent.retire(self._retired_through)
-        for id_, candidate, timer in self._claims.on_applied(now=now):
-            self._wait_again(id_, candidate, timer)
+        batch, self._batch_in_flight = self._batch_in_flight, None
+        if batch is not None:
+            self._commands.on_applied(batch)
+            if batch.rows:
+                self._backlog.want_read()
+            for id_, candidate, timer in batch.waiting_for_timers():
+                self._wait_again(id_, candidate, timer)
+        for id_, candidate, again in self._claims.on_applied(now=now):
+            self._wait_again(id_, candidate, again)
 
     def _wait_again(self, id_: MessageId, candidate: Candidate, timer: TimerRow | None) -> None:
         if timer is not None:
@@ -334,6 +371,14 @@ class Lane:
         """Take what the connector says of the window of `seq`, or of these positions of it."""
         if not self._is_fenced:
             self._claims.on_outcomes(seq, outcomes, now=now, positions=positions)
+
+    def on_answers_written(self) -> None:
+        """Take the acknowledgement of `WriteAnswers`."""
+        self._projection.on_answers_written()
+
+    def on_answers_failed(self, *, now: Instant) -> None:
+        """Note that the answers may or may not have been written; they are written again."""
+        self._projection.on_answers_failed(now=now)
 
     def on_projected(self) -> None:
         """Take the acknowledgement of `Project`."""
@@ -384,6 +429,9 @@ class Lane:
         )
         if not self._is_draining:
             actions.extend(self._timers.decide(now, room=self._backlog.timers_room))
+            for id_, event in self._commands.early_receipts():
+                self._claims.on_receipt(id_, event, now=now)
+            actions.extend(self._decisions.decide(now))
         if self._in_flight is None:
             self._decide_append(now, actions)
         actions.extend(self._projection.decide(now, is_draining=self._is_draining))
@@ -396,40 +444,80 @@ class Lane:
         self._backlog.on_clock_set_back(now)
         self._timers.on_clock_set_back(now)
         self._claims.on_clock_set_back(now)
+        self._decisions.on_clock_set_back(now)
         self._projection.on_clock_set_back(now)
         self._references.on_clock_set_back(now)
 
     def _decide_append(self, now: Instant, actions: list[Action]) -> None:
         builder = EntryBuilder()
         claims, connector = self._claims, self._claims.turn(now)
+        batch: Batch | None = None
+        # Rulings and connectors take turns.
+        if (
+            self._decisions.is_ready
+            and not self._is_draining
+            and not (connector and self._was_last_ruled)
+        ):
+            batch, connector = self._decisions.take_ready(), ""
+            batch.add_lines(builder)
         if connector:
             room_bytes = JOURNAL_LINES_BYTES_MAX - claims.add_outcomes(builder, connector)
             room_bytes -= claims.carry_old(builder, connector, now, room_bytes=room_bytes)
-            if not self._is_draining and self._recent.entries_count < ENTRIES_UNRETIRED_MAX:
+            if self._may_claim:
                 claims.claim(builder, connector, now, room_bytes=room_bytes)
+        self._was_last_ruled = batch is not None
         has_lines = len(builder) > 0
         seq = self._next_seq
         if has_lines:
             # Before the checkpoint: it counts the lines of its own body.
             self._recent.name(seq, builder.message_ids, steps=builder.steps, borns=builder.borns)
-        checkpoint = self._checkpoint(now, has_lines=has_lines)
+        if batch is not None:
+            self._backlog.withdraw(ruling.id for ruling in batch.rulings)
+            self._backlog.end_ruling(batch.held)
+        checkpoint = self._checkpoint(now, has_lines=has_lines, batch=batch)
         if not has_lines:
             if checkpoint is None:
                 return
             self._recent.name(seq, [], steps=[], borns=[])
         self._next_seq += 1
-        entry = builder.build(at=now, connector=connector, checkpoint=checkpoint)
+        entry = builder.build(
+            at=now,
+            connector=connector,
+            checkpoint=checkpoint,
+            answers=() if batch is None else batch.answers,
+            reason="" if batch is None else batch.reason,
+        )
         self._claims.on_appended(seq)
         self._in_flight = Append(seq=seq, body=encode_entry(entry))
-        self._in_flight_entry = entry
+        self._in_flight_entry, self._batch_in_flight = entry, batch
         if checkpoint is not None:
             self._checkpointed_at = now
         actions.append(self._in_flight)
 
-    def _checkpoint(self, now: Instant, *, has_lines: bool) -> Checkpoint | None:
-        """Return the checkpoint that the next entry should carry, if it is worth one."""
-        if now < later(self._checkpointed_at, self._windows.checkpoint_ms) and not (
-            self._is_draining and not has_lines
+    @property
+    def _may_claim(self) -> bool:
+        return (
+            not self._is_draining
+            and self._recent.entries_count < ENTRIES_UNRETIRED_MAX
+            # Else it would claim what a command that its predecessor read has ended.
+            and self._commands.has_caught_up
+        )
+
+    def _checkpoint(
+        self, now: Instant, *, has_lines: bool, batch: Batch | None
+    ) -> Checkpoint | None:
+        """Return the checkpoint that the next entry should carry, if it is worth one.
+
+        One that carries out commands always does: its cursor says that they are.
+        """
+        command_cursor = max(self._command_cursor, self._commands.done_through)
+        is_needed = batch is not None and batch.command_cursor is not None
+        if batch is not None and batch.command_cursor is not None:
+            command_cursor = max(command_cursor, batch.command_cursor)
+        if (
+            not is_needed
+            and now < later(self._checkpointed_at, self._windows.checkpoint_ms)
+            and not (self._is_draining and not has_lines)
         ):
             return None
         offset = max(self._offset, self._backlog.resolved_before())
@@ -457,6 +545,11 @@ class Lane:
             is_worth_it = (
                 rows_below or timers_below or self._recent.names_any_through(retired_through)
             )
-        if not is_worth_it:
+        if not (is_worth_it or is_needed):
             return None
-        return Checkpoint(offset=offset, retired_through=retired_through, timer_cursor=timer_cursor)
+        return Checkpoint(
+            offset=offset,
+            retired_through=retired_through,
+            timer_cursor=timer_cursor,
+            command_cursor=command_cursor,
+        )

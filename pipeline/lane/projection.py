@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Sequence
 
 from pipeline.instant import Instant, earlier, later
-from pipeline.lane.actions import Action, Project, ReadBooks, WriteBooks
+from pipeline.lane.actions import Action, Project, ReadBooks, WriteAnswers, WriteBooks
 from pipeline.lane.books import LaneBooks, tally_of
-from pipeline.lane.entry import Entry
+from pipeline.lane.entry import CommandAnswer, Entry
 from pipeline.limits import PROJECT_ROWS_MAX, Windows
 from pipeline.message import TimelineRow
 from pipeline.ports import BookCell
@@ -26,24 +26,48 @@ class Projection:
         self._projecting_through: int | None = None
         self._project_not_before = now
         self._projected_through = retired_through
+        self._answers: deque[tuple[int, Instant, Sequence[CommandAnswer]]] = deque()
+        self._answering: tuple[int, Instant, Sequence[CommandAnswer]] | None = None
+        self._answers_not_before = now
         self._books = LaneBooks()
         self._books_written_at = earlier(now, windows.checkpoint_ms)
         self._books_not_before = now
 
     @property
     def done_through(self) -> int:
-        """Every entry up to this seq is in the timeline and in the books, both acknowledged."""
-        return min(self._projected_through, self._books.written_through)
+        """What every entry up to this seq says is where people look, all acknowledged."""
+        done = min(self._projected_through, self._books.written_through)
+        first = self._answering or (self._answers[0] if self._answers else None)
+        return done if first is None else min(done, first[0] - 1)
 
     @property
     def is_settled(self) -> bool:
         """Nothing is left to write."""
-        return not self._to_project and self._projecting_through is None and self._books.is_settled
+        return (
+            not self._to_project
+            and self._projecting_through is None
+            and self._books.is_settled
+            and not self._answers
+            and self._answering is None
+        )
 
     def on_journaled(self, seq: int, entry: Entry) -> None:
         """Take an entry that is definitely in the journal.  They come in the order of seq."""
         self._to_project.append((seq, entry))
         self._books.apply(seq, tally_of(entry))
+        if entry.answers:
+            self._answers.append((seq, entry.at, entry.answers))
+
+    def on_answers_written(self) -> None:
+        """See `Lane.on_answers_written`."""
+        self._answering = None
+
+    def on_answers_failed(self, *, now: Instant) -> None:
+        """See `Lane.on_answers_failed`."""
+        assert self._answering is not None
+        self._answers.appendleft(self._answering)
+        self._answering = None
+        self._answers_not_before = later(now, self._checkpoint_ms)
 
     def on_projected(self) -> None:
         """See `Lane.on_projected`."""
@@ -80,12 +104,17 @@ class Projection:
         self._project_not_before = min(self._project_not_before, now)
         self._books_written_at = min(self._books_written_at, now)
         self._books_not_before = min(self._books_not_before, now)
+        self._answers_not_before = min(self._answers_not_before, now)
 
     def decide(self, now: Instant, *, is_draining: bool) -> list[Action]:
         """Return what is to be written now."""
         actions: list[Action] = []
         self._decide_timeline(now, actions)
         self._decide_books(now, actions, is_draining=is_draining)
+        if self._answers and self._answering is None and now >= self._answers_not_before:
+            self._answering = self._answers.popleft()
+            _, at, answers = self._answering
+            actions.append(WriteAnswers(at=at, answers=answers))
         return actions
 
     def _decide_timeline(self, now: Instant, actions: list[Action]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.instant import Instant
-from pipeline.lane.entry import NO_TIMERS, Checkpoint, Entry, decode_entry
+from pipeline.lane.entry import NO_COMMANDS, NO_TIMERS, Checkpoint, Entry, decode_entry
 from pipeline.lane.window import Window
 from pipeline.lifecycle import EVENT_MASK, Event
 from pipeline.message import MessageId
@@ -23,6 +23,7 @@ class Recovered:
     offset: Instant
     retired_through: int
     timer_cursor: Instant = NO_TIMERS
+    command_cursor: Instant = NO_COMMANDS
     entries: Sequence[tuple[int, Entry]]  # un-retired, in order of seq
 
     def open_claims(self) -> list[Window]:
@@ -110,5 +111,6 @@ class JournalReadBack:
             offset=checkpoint.offset if checkpoint else self._first_offset,
             retired_through=checkpoint.retired_through if checkpoint else -1,
             timer_cursor=checkpoint.timer_cursor if checkpoint else NO_TIMERS,
+            command_cursor=checkpoint.command_cursor if checkpoint else NO_COMMANDS,
             entries=list(reversed(self._entries)),
         )

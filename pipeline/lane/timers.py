@@ -6,8 +6,8 @@ in the fold of its message, as only that can say whether it still counts, and ho
 it is resolved.
 """
 
-from collections import deque
 from collections.abc import Callable
+from heapq import heapify, heappop, heappush
 
 from pipeline.instant import Instant, later
 from pipeline.lane.actions import Action, ReadTimers
@@ -29,7 +29,8 @@ class Timers:
         self._resume: bytes | None = None
         self._is_reading = False
         self._not_before = now
-        self._held: deque[tuple[Instant, MessageId, int]] = deque()
+        # A heap: what this owner writes itself comes between what it reads.
+        self._held: list[tuple[Instant, MessageId, int]] = []
         self._newest_due_at: Instant | None = None
         self.rows_read_count = 0
 
@@ -56,16 +57,17 @@ class Timers:
         """Return an instant before which every timer is resolved."""
         held = self._held
         while held and is_resolved(held[0][1], held[0][2]):
-            held.popleft()
+            heappop(held)
         return min(self._cursor, held[0][0]) if held else self._cursor
 
     def forget_resolved(self, is_resolved: Callable[[MessageId, int], bool]) -> None:
         """Let go of the resolved ones in the middle, so that one old timer costs no memory."""
-        self._held = deque(row for row in self._held if not is_resolved(row[1], row[2]))
+        self._held = [row for row in self._held if not is_resolved(row[1], row[2])]
+        heapify(self._held)
 
     def hold(self, row: TimerRow) -> None:
         """Note a timer that this owner wrote itself into a slice that it had read already."""
-        self._held.append((row[0], row[1], row[4]))
+        heappush(self._held, (row[0], row[1], row[4]))
 
     def decide(self, now: Instant, *, room: int) -> list[Action]:
         """Return what is to be read now, up to `room` timers."""
@@ -93,7 +95,8 @@ class Timers:
         """Take the answer to `ReadTimers`; its rows are looked up by the caller."""
         self._is_reading = False
         self.rows_read_count += len(page.rows)
-        self._held.extend((row[0], row[1], row[4]) for row in page.rows)
+        for row in page.rows:
+            heappush(self._held, (row[0], row[1], row[4]))
         if page.rows:
             self._newest_due_at = page.rows[-1][0]
             self._cursor = max(self._cursor, self._newest_due_at)

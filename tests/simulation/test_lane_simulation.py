@@ -23,6 +23,7 @@ def run(seed: int) -> LaneWorld:
     takeover_rate = chance.choice([0.0, 0.005, 0.02])
     replay_rate = chance.choice([0.0, 0.02, 0.05])
     submit_rate = chance.choice([0.05, 0.15])
+    command_rate = chance.choice([0.0, 0.03])
     pace_ms = chance.choice([1, 20, 200, 1_000])
     for _ in range(STEPS):
         dice = chance.random()
@@ -34,6 +35,8 @@ def run(seed: int) -> LaneWorld:
             world.replay()
         elif dice < submit_rate + 0.1 + replay_rate + takeover_rate:
             world.take_over()
+        elif dice < submit_rate + 0.1 + replay_rate + takeover_rate + command_rate:
+            world.command()
         elif dice < 0.35:
             world.tick(chance.randrange(1, 2 * pace_ms + 1))
         else:

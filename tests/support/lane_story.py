@@ -41,7 +41,8 @@ from pipeline.lane.entry import NOT_NAMED, Entry, decode_entry
 from pipeline.lane.gate import Gate
 from pipeline.lane.lane import Lane
 from pipeline.lane.recovery import Recovered
-from pipeline.lifecycle import EVENT_MASK, Event, Step, step_of
+from pipeline.later import CommandPage, CommandRow, GroupOrder
+from pipeline.lifecycle import EVENT_MASK, TRANSITIONS, Event, MessageState, Step, step_of
 from pipeline.limits import Windows
 from pipeline.message import AT_ONCE, Body, BufferRow, MessageId, PartitionKey, TimerRow
 from pipeline.outcome import Outcomes
@@ -53,6 +54,8 @@ from tests.support.lane_world import body_of
 
 WINDOWS: Final = Windows(claims_open_max=4)
 GROUP: Final = "default/g"
+
+FIRST_EVENTS: Final = frozenset({Event.CLAIM, *TRANSITIONS[MessageState.ACCEPTED]})
 
 ActionT = TypeVar("ActionT")
 
@@ -89,6 +92,7 @@ class LaneStory:
         borns: dict[str, Instant] | None = None,
         gate: Gate | None = None,
         now: Instant = NOW,
+        answers_rulings: bool = True,
     ) -> None:
         self.now = now
         self.asked: list[act.Action] = []
@@ -96,6 +100,12 @@ class LaneStory:
         self.borns = {} if borns is None else borns
         self.bodies: dict[str, Body] = {}
         self.dues: dict[str, Instant] = {}
+        # What is asked for rulings is answered by itself, from here.
+        self.answers_rulings = answers_rulings
+        self.commands: list[CommandRow] = []
+        self.orders: list[GroupOrder] = []
+        self.timers: list[TimerRow] = []
+        self.known_folds: dict[MessageId, Step] = {}
         self._said: dict[int, set[int]] = {}
         self.lane = Lane(
             recovered or fresh(windows=windows),
@@ -175,10 +185,35 @@ class LaneStory:
 
     def _decide(self) -> None:
         self.asked.extend(self.lane.decide(self.now))
+        while self.answers_rulings and self._answer_ruling():
+            self.asked.extend(self.lane.decide(self.now))
         assert len(self._asked(act.Append)) <= 1, "two appends in flight"
         assert len(self._asked(act.Project)) <= 1, "two projections under way"
         is_over = self.lane.is_fenced or self.lane.is_drained
         assert is_over or self.lane.wake_at() > self.now, "it would never sleep"
+
+    def _answer_ruling(self) -> bool:
+        """Answer what is asked for rulings, as a store does that answers at once."""
+        decisions = self.lane.decisions
+        for action in self.asked:
+            match action:
+                case act.ReadCommands():
+                    rows = [row for row in self.commands if action.from_at <= row[0] <= self.now]
+                    decisions.on_commands(CommandPage(rows, None), through=self.now)
+                case act.ReadGroupOrders():
+                    decisions.on_orders(self.orders)
+                case act.ReadGroupTimers():
+                    rows_of = [row for row in self.timers if row[0] >= action.from_due]
+                    decisions.on_timers(TimerPage(rows_of, None))
+                case act.ReadRuledFolds(keys=keys):
+                    decisions.on_folds([id_ for _, id_ in keys], self.known_folds)
+                case act.ReadRuledBodies(keys=keys):
+                    decisions.on_bodies({id_: self.body(name_of(id_)) for _, id_ in keys})
+                case _:
+                    continue
+            self.asked.remove(action)
+            return True
+        return False
 
     def _born(self, names: list[str]) -> None:
         for name in names:
@@ -534,7 +569,7 @@ class LaneStory:
             return []
         for step, before in zip(entry.steps, entry.events_before, strict=True):
             if before == NOT_NAMED:
-                assert step & EVENT_MASK in (Event.CLAIM, Event.EXPIRE)
+                assert step & EVENT_MASK in FIRST_EVENTS
         return [
             f"{name_of(id_)}={Event(step & EVENT_MASK).name}"
             for id_, step in zip(entry.message_ids, entry.steps, strict=True)

@@ -42,6 +42,7 @@ from pipeline.outcome import Outcomes, ProviderClass, ReceiptsBy
 from pipeline.ports import BookCell, BufferPage, JournalEntry, TimerPage
 from pipeline.route.receipts import ReceiptTerms
 from pipeline.route.retry_policy import RetryPolicy
+from tests.support.command_desk import CommandDesk
 from tests.support.gates import gate_of, unlimited
 from tests.support.receipts_world import ReceiptsWorld
 
@@ -94,6 +95,7 @@ class Owner:
     epoch: int
     errands: list[Errand] = field(default_factory=list)
     read_through: Instant = START
+    commands_through: Instant = START
 
     def decide(self, now: Instant) -> None:
         self.errands.extend(Errand(action) for action in self.lane.decide(now))
@@ -123,6 +125,7 @@ class LaneWorld:
         self.referenced: set[MessageId] = set()  # journaled with their references
         self.asks_count = self.resends_count = 0
         self.rows: list[Row] = []
+        self._newest_at = START
         self.bodies: dict[MessageId, Body] = {}
         self.borns: dict[MessageId, Instant] = {}
         self.groups: dict[MessageId, str] = {}
@@ -142,6 +145,7 @@ class LaneWorld:
         self.cells: dict[str, BookCell] = {}
         self.copies: Counter[MessageId] = Counter()
         self.taken: Counter[MessageId] = Counter()
+        self.desk = CommandDesk(self.chance, WINDOWS.near_horizon_ms, body_of)
         self.zombies: list[Owner] = []
         self.takeovers_count = 0
         self.owner = self._take_over()
@@ -179,10 +183,29 @@ class LaneWorld:
         self._write_row(id_, 1, self.dues.get(id_, AT_ONCE))
         self.accepted.add(id_)
 
+    def command(self) -> None:
+        """Somebody asks something of a message, or of a group."""
+        if not self.accepted:
+            return
+        if self.chance.random() < 0.2:
+            self.desk.ask_of_group(self.chance.choice(GROUPS), at=self._next_at())
+            return
+        id_ = self.chance.choice(sorted(self.accepted))
+        self.desk.ask(
+            id_,
+            born=self.borns[id_],
+            group=self.groups[id_],
+            at=self._next_at(),
+            taken=self.taken[id_] > 0,
+        )
+
+    def _next_at(self) -> Instant:
+        """Return an instant of the database's clock, which rows and commands share."""
+        self._newest_at = max(self.now, Instant(self._newest_at + 1))
+        return self._newest_at
+
     def _write_row(self, id_: MessageId, attempt: int, due_at: Instant) -> None:
-        at = self.now
-        if self.rows and at <= self.rows[-1].at:
-            at = Instant(self.rows[-1].at + 1)
+        at = self._next_at()
         delay_ms = 0 if self.prompt_reads else self.chance.randrange(WINDOWS.write_deadline_ms)
         born, group = self.borns[id_], self.groups[id_]
         row: BufferRow = (at, id_, PartitionKey(id_), born, attempt, due_at, group)
@@ -238,13 +261,9 @@ class LaneWorld:
 
     def _take_over(self) -> Owner:
         self.epoch += 1
-        read_back = JournalReadBack(first_offset=self.offset if not self.journal else Instant(0))
-        if not self.journal:
-            read_back = JournalReadBack(
-                first_offset=earlier(
-                    START, WINDOWS.write_deadline_ms + 2 * WINDOWS.clock_skew_ms_max
-                )
-            )
+        read_back = JournalReadBack(
+            first_offset=earlier(START, WINDOWS.write_deadline_ms + 2 * WINDOWS.clock_skew_ms_max)
+        )
         while not read_back.is_complete:
             before = read_back.before_seq
             seqs = [
@@ -292,7 +311,7 @@ class LaneWorld:
                     return lambda: lane.on_applied(seq, now=self.now)
                 return lane.on_fenced
             case act.ReadClaimedBodies(keys=keys):
-                claimed = {id_: self.bodies[id_] for _, id_ in keys}
+                claimed = self.desk.bodies({id_: self.bodies[id_] for _, id_ in keys})
                 if fails:
                     return lambda: lane.on_claimed_bodies_failed(now=self.now)
                 return lambda: lane.on_claimed_bodies(claimed, now=self.now)
@@ -330,7 +349,7 @@ class LaneWorld:
                     (lambda: lane.on_later_failed(now=self.now)) if fails else lane.on_later_written
                 )
             case act.ReadBodies(keys=keys):
-                bodies = {id_: self.bodies[id_] for _, id_ in keys}
+                bodies = self.desk.bodies({id_: self.bodies[id_] for _, id_ in keys})
                 if fails:
                     return lambda: lane.on_bodies_failed(now=self.now)
                 return lambda: lane.on_bodies([id_ for _, id_ in keys], bodies, now=self.now)
@@ -377,6 +396,57 @@ class LaneWorld:
                     if fails
                     else lane.on_books_written
                 )
+            case act.WriteAnswers(answers=answers):
+                if not fails or self.chance.random() < 0.5:
+                    self.desk.results.update((row.command_id, row.verdict) for row in answers)
+                return (
+                    (lambda: lane.on_answers_failed(now=self.now))
+                    if fails
+                    else lane.on_answers_written
+                )
+            case _:
+                if fails and not isinstance(action, act.WriteRuled):
+                    return lambda: lane.decisions.on_failed(now=self.now)
+                return self._ruling_effect(owner, action, fails=fails)
+
+    def _ruling_effect(
+        self, owner: Owner, action: act.RulingAction, *, fails: bool
+    ) -> Callable[[], None]:
+        decisions = owner.lane.decisions
+        match action:
+            case act.ReadCommands():
+                if action.resume is None:
+                    owner.commands_through = self._horizon()
+                through = owner.commands_through
+                commands = self.desk.read(
+                    from_at=action.from_at, through=through, resume=action.resume
+                )
+                return lambda: decisions.on_commands(commands, through=through)
+            case act.ReadGroupOrders():
+                orders = list(self.desk.orders.values())
+                return lambda: decisions.on_orders(orders)
+            case act.ReadGroupTimers():
+                timers = self._read_timers(action)
+                return lambda: decisions.on_timers(timers)
+            case act.ReadRuledFolds(keys=keys):
+                folds = {
+                    id_: Step(max(self.timeline[id_])) for _, id_ in keys if id_ in self.timeline
+                }
+                return lambda: decisions.on_folds([id_ for _, id_ in keys], folds)
+            case act.ReadRuledBodies(keys=keys):
+                bodies = self.desk.bodies({id_: self.bodies[id_] for _, id_ in keys})
+                return lambda: decisions.on_bodies(bodies)
+            case act.WriteRuled():
+                self.desk.write_editions(action.editions)
+                for id_, _, _, attempt, due_at, _ in action.rows:
+                    if not fails or self.chance.random() < 0.5:
+                        self._write_row(id_, attempt, due_at)
+                self.timers.update(
+                    row for row in action.timers if not fails or self.chance.random() < 0.5
+                )
+                if fails:
+                    return lambda: decisions.on_failed(now=self.now)
+                return decisions.on_written
 
     def _hand_over(
         self, owner: Owner, window: act.HandOverWindow, *, is_calm: bool
@@ -401,7 +471,8 @@ class LaneWorld:
                     self.deferrals_count += 1
                     events.append(Event.DEFER)
                     continue
-                assert self.bodies[id_] in window.bodies
+                held = self.desk.edited.get(id_, self.bodies[id_])
+                assert held in window.bodies, "handed over other words than it holds"
                 events.append(self._provider_says(id_, chance))
         if is_calm or count == 1 or self.chance.random() < 0.5:
             outcomes = Outcomes(
@@ -445,9 +516,9 @@ class LaneWorld:
     def _provider_says(self, id_: MessageId, chance: float) -> Event:
         """A copy has left: what the provider makes of it, and what we hear of that."""
         self.copies[id_] += 1
-        if self.provider_class is not ProviderClass.KEYED:
+        if self.provider_class is not ProviderClass.KEYED and id_ not in self.desk.overruled:
             assert self.copies[id_] == 1, "handed over twice"
-        if self.taken[id_]:
+        if self.taken[id_] and self.provider_class is ProviderClass.KEYED:
             self.resends_count += 1  # it knows the key, and takes nothing twice
         elif chance < 0.28:
             return Event.REFUSE
@@ -459,14 +530,13 @@ class LaneWorld:
                 self.receipts.take(id_, now=self.now)
         return Event.LOSE_ANSWER if chance < 0.34 else Event.TAKE
 
+    def _horizon(self) -> Instant:
+        safe = earlier(self.now, WINDOWS.write_deadline_ms + WINDOWS.clock_skew_ms_max)
+        return max(self._newest_at, safe) if self.prompt_reads else safe
+
     def _read(self, owner: Owner, read: act.ReadRows) -> tuple[BufferPage, Instant]:
         if read.resume is None:
-            owner.read_through = earlier(
-                self.now, WINDOWS.write_deadline_ms + WINDOWS.clock_skew_ms_max
-            )
-            if self.prompt_reads:
-                newest = max((row.at for row in self.rows), default=START)
-                owner.read_through = max(newest, owner.read_through)
+            owner.read_through = self._horizon()
             start = read.from_at
             position = -1
         else:
@@ -483,7 +553,7 @@ class LaneWorld:
         resume = str(page[-1][0]).encode() if len(found) > limit else None
         return BufferPage([row for _, row in page], resume), through
 
-    def _read_timers(self, read: act.ReadTimers) -> TimerPage:
+    def _read_timers(self, read: act.ReadTimers | act.ReadGroupTimers) -> TimerPage:
         after = None if read.resume is None else self.timer_pages[int(read.resume)]
         found = sorted(
             row
@@ -510,8 +580,10 @@ class LaneWorld:
             if step & EVENT_MASK == Event.CLAIM and step not in steps:
                 waits = attempt_awaited(Step(max(steps)) if steps else None)
                 assert waits == step >> 24, "claimed, though it does not wait for a claim"
+                self.desk.check_claim(self.groups[id_])
             steps.add(step)
         self.referenced.update(entry.message_ids[n] for n in entry.references)
+        self.desk.on_journaled(entry, self.dues)
         if entry.checkpoint is not None:
             self._check_checkpoint(entry)
         open_count = sum(
@@ -563,6 +635,7 @@ class LaneWorld:
 
     def heal(self) -> None:
         """No more faults: the owner of now brings everything to an end, by its rows alone."""
+        self.desk.resume_all(GROUPS, at=self._next_at)
         for _ in range(20_000):
             self.owner.decide(self.now)
             if not self.step(self.owner, is_calm=True):
@@ -580,7 +653,12 @@ class LaneWorld:
         ]
 
     def _is_over(self) -> bool:
-        return not self._open() and self.owner.lane.open_count == 0 and not self._unretired()
+        return (
+            not self._open()
+            and self.owner.lane.open_count == 0
+            and not self._unretired()
+            and self.desk.is_answered
+        )
 
     def _unretired(self) -> bool:
         return any(
@@ -594,13 +672,18 @@ class LaneWorld:
 
     def check_end(self) -> None:
         """The timeline, the provider and the books tell the same story."""
+        self.desk.check_end()
         for id_ in self.accepted:
             fold = Step(max(self.timeline[id_]))
             match state_of(fold):
+                case _ if id_ in self.desk.overruled:
+                    pass
                 case MessageState.SENT:
                     assert self.taken[id_] == 1
                 case MessageState.FAILED:
                     assert self.taken[id_] == 0
+                case MessageState.CANCELLED:
+                    assert self.copies[id_] == 0 or self.taken[id_] == 0
                 case MessageState.EXPIRED:
                     assert self.taken[id_] == 0
                 case state:
@@ -615,6 +698,8 @@ class LaneWorld:
             assert decode_counts(self.cells[book].counts) == counts, book
         days = [cell for book, cell in self.cells.items() if book.startswith("day:")]
         assert sum(decode_counts(cell.counts).total() for cell in days) == len(self.accepted)
+        # Timers that something overtook still come by, each at its time.
+        self.now = max([self.now, *(timer[0] for timer in self.timers)])
         self._idle(rounds=10)  # the newest rows may be copies, read only now
         before = len(self.journal)
         self._idle(rounds=40)

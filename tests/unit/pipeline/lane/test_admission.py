@@ -20,6 +20,7 @@ from tests.support.fake_clock import NOW
 from tests.support.gates import LANE, gate_of
 from tests.support.lane_story import GROUP, NoJitter, fresh
 from tests.support.lane_world import body_of
+from tests.support.no_commands import answer_no_commands
 
 KEY = "connector:file"
 WINDOWS = Windows(claims_open_max=64)
@@ -75,6 +76,7 @@ class LimitedLane:
 
     def _decide(self) -> None:
         for action in self.lane.decide(self.now):
+            answer_no_commands(self.lane, action, now=self.now)
             if isinstance(action, act.Append):
                 self.lane.on_applied(action.seq, now=self.now)
             elif isinstance(action, act.HandOverWindow):

@@ -11,6 +11,7 @@ from pipeline.instant import Instant
 from pipeline.lane.entry import (
     FORMAT_VERSION,
     Checkpoint,
+    CommandAnswer,
     Entry,
     EntryBuilder,
     EntryUnreadable,
@@ -80,6 +81,16 @@ def entries(draw: st.DrawFn) -> Entry:
                 starts=st.integers(0, 100),
             )
         ),
+        answers=tuple(
+            draw(
+                st.lists(
+                    st.builds(
+                        CommandAnswer, ids, texts, texts, st.dictionaries(texts, st.integers(0, 9))
+                    )
+                )
+            )
+        ),
+        reason=draw(texts),
     )
 
 
@@ -119,7 +130,7 @@ def test_an_entry_of_a_newer_release_names_the_release_to_run() -> None:
 
 
 def test_a_field_that_is_added_at_the_end_is_passed_over() -> None:
-    newest = replace(GOLDEN, references={1: "ref-7"})
+    newest = replace(GOLDEN, references={1: "ref-7"}, reason="why")
     fields = msgspec.msgpack.decode(encode_entry(newest))
     assert decode_entry(msgspec.msgpack.encode([*fields, "a new field"])) == newest
 

@@ -29,6 +29,7 @@ from tests.support.fake_clock import NOW
 from tests.support.gates import gate_of, unlimited
 from tests.support.lane_story import fresh
 from tests.support.lane_world import body_of
+from tests.support.no_commands import answer_no_commands
 
 LONGEST_DETAIL = "\N{GRINNING FACE}" * (OUTCOME_DETAIL_CHARS_MAX + 1)
 
@@ -86,12 +87,16 @@ class Journal:
         """Do all that can be done without an answer of the connector."""
         while True:
             appends = []
+            was_asked = False
             for action in self.lane.decide(self.now):
+                was_asked |= answer_no_commands(self.lane, action, now=self.now)
                 if isinstance(action, act.Append):
                     appends.append(action)
                 elif isinstance(action, act.HandOverWindow):
                     self.handed_over.append(action)
             if not appends:
+                if was_asked:
+                    continue
                 return
             (append,) = appends
             assert len(append.body) <= JOURNAL_BODY_BYTES_MAX

@@ -1,0 +1,159 @@
+"""What is ruled without a hand-over: by commands, and by what holds for whole groups.
+
+One batch is under way at a time: judged, its rows and timers made durable, journaled.  One question
+is under way at a time, too.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from pipeline.instant import Instant, later
+from pipeline.lane.actions import Action, WriteRuled
+from pipeline.lane.backlog import Backlog
+from pipeline.lane.commands import Commands
+from pipeline.lane.group_orders import GroupOrders
+from pipeline.lane.group_scan import end_of
+from pipeline.lane.ruling import Batch, Ruling, fitting
+from pipeline.later import CommandPage, GroupOrder, TimerPage
+from pipeline.lifecycle import ATTEMPTS_MAX, Event, Step, attempt_of, step_after
+from pipeline.limits import RULINGS_AT_ONCE_MAX, Windows
+from pipeline.message import Body, MessageId
+
+
+class Decisions:
+    """The batches of one owner.  Events and actions are those of its `Lane`."""
+
+    def __init__(
+        self,
+        commands: Commands,
+        backlog: Backlog,
+        orders: GroupOrders,
+        *,
+        windows: Windows,
+        now: Instant,
+    ) -> None:
+        self._commands = commands
+        self._backlog = backlog
+        self._orders = orders
+        self._windows = windows
+        self._is_asked = False
+        self._not_before = now
+        self._batch: Batch | None = None
+        self._is_durable = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is known that is not ruled on."""
+        return self._batch is not None or self._is_asked or not self._commands.is_idle
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a batch may be journaled."""
+        return self._batch is not None and self._is_durable
+
+    def decide(self, now: Instant) -> list[Action]:
+        """Return what must be known or written now."""
+        if self._is_asked or now < self._not_before:
+            return []
+        question = None if self._batch is not None else self._next(now)
+        if self._batch is not None and not self._is_durable:
+            batch = self._batch
+            question = WriteRuled(rows=batch.rows, timers=batch.timers, editions=batch.editions)
+        self._is_asked = question is not None
+        return [] if question is None else [question]
+
+    def _next(self, now: Instant) -> Action | None:
+        """Find the next batch; return what must be known before, None for nothing."""
+        batch: Batch | None = None
+        for _ in range(2):  # a page may hold nothing of the group, and then the next one is asked
+            question = self._commands.question(now)
+            if question is not None:
+                return question
+            batch = self._commands.take()
+            if batch is not None:
+                break
+        batch = batch or self._by_orders(now)
+        if batch is not None:
+            batch.plan(now, self._windows)
+            self._batch, self._is_durable = batch, not batch.is_durable_first
+        return None
+
+    def _by_orders(self, now: Instant) -> Batch | None:
+        """Rule on what could be claimed, were its group not stopped."""
+        if not self._orders:
+            return None
+        rulings = []
+        for id_, row in self._backlog.first_stopped(RULINGS_AT_ONCE_MAX):
+            is_cancelled = self._orders.is_cancelled(row.group)
+            event = Event.CANCEL if is_cancelled else Event.DEFER
+            if row.body is None or attempt_of(step_after(row.fold, event)) >= ATTEMPTS_MAX:
+                continue
+            if bytes(row.pk) != id_ and not is_cancelled:
+                continue  # one that others are behind of waits where it is
+            ends_at = end_of(row.born, row.body, self._windows.validity_ms_max)
+            if not is_cancelled and ends_at <= now:
+                event = Event.EXPIRE
+            rulings.append(
+                Ruling(
+                    id_, row.pk, row.born, row.group, row.fold, event,
+                    due_at=ends_at if event is Event.DEFER else Instant(0),
+                    body=row.body,
+                )
+            )  # fmt: skip
+        rulings = list(fitting(rulings))
+        if not rulings:
+            return None
+        held = [ruling.id for ruling in rulings]
+        self._backlog.begin_ruling(held)
+        return Batch(rulings=rulings, held=held, reason="its group is stopped")
+
+    def take_ready(self) -> Batch:
+        """Return the batch that the next append carries."""
+        assert self._batch is not None
+        batch, self._batch = self._batch, None
+        return batch
+
+    # --- events -------------------------------------------------------------------------------
+
+    def on_command_hint(self) -> None:
+        """Note that somebody wrote a command; a hint, as a doorbell is."""
+        self._commands.want_read()
+
+    def on_commands(self, page: CommandPage, *, through: Instant) -> None:
+        """Take the answer to `ReadCommands`; `through` is the horizon of its read."""
+        self._is_asked = False
+        self._commands.on_commands(page, through=through)
+
+    def on_orders(self, orders: Sequence[GroupOrder]) -> None:
+        """Take the answer to `ReadGroupOrders`."""
+        self._is_asked = False
+        self._commands.on_orders(orders)
+
+    def on_timers(self, page: TimerPage) -> None:
+        """Take the answer to `ReadGroupTimers`."""
+        self._is_asked = False
+        self._commands.on_timers(page)
+
+    def on_folds(self, asked: Sequence[MessageId], folds: Mapping[MessageId, Step]) -> None:
+        """Take the answer to `ReadRuledFolds`."""
+        self._is_asked = False
+        self._commands.on_folds(asked, folds)
+
+    def on_bodies(self, bodies: Mapping[MessageId, Body]) -> None:
+        """Take the answer to `ReadRuledBodies`."""
+        self._is_asked = False
+        self._commands.on_bodies(bodies)
+
+    def on_written(self) -> None:
+        """Take the acknowledgement of `WriteRuled`: the batch may be journaled."""
+        self._is_asked, self._is_durable = False, True
+
+    def on_failed(self, *, now: Instant) -> None:
+        """Note that the question was not answered; it is asked again."""
+        self._is_asked = False
+        self._not_before = later(now, self._windows.checkpoint_ms)
+        self._commands.on_read_failed()
+
+    def on_clock_set_back(self, now: Instant) -> None:
+        """Wait for no instant that is further ahead than it was meant."""
+        self._not_before = min(self._not_before, now)
+        self._commands.on_clock_set_back(now)
