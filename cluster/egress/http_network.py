@@ -61,11 +61,22 @@ class _Stream(httpcore.AsyncNetworkStream):
 
     def __init__(self, under: httpcore.AsyncNetworkStream) -> None:
         self._under = under
-        # Not looked up through this object for every read and write.
-        self.read = under.read  # type: ignore[method-assign]
-        self.write = under.write  # type: ignore[method-assign]
-        self.aclose = under.aclose  # type: ignore[method-assign]
-        self.get_extra_info = under.get_extra_info  # type: ignore[method-assign]
+
+    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
+        """Return what has arrived."""
+        return await self._under.read(max_bytes, timeout)
+
+    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        """Write all of it."""
+        await self._under.write(buffer, timeout)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._under.aclose()
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401, httpcore's
+        """Return what is known of the connection."""
+        return self._under.get_extra_info(info)
 
     async def start_tls(
         self,
