@@ -17,6 +17,7 @@ from tests.contract.store_under_test import (
     Rows,
     Store,
     StoreUnderTest,
+    all_pages,
     buffer_entry,
     read_all,
 )
@@ -57,26 +58,15 @@ async def read_commands(
     limit: int = 1_000,
 ) -> list[CommandRow]:
     """Return every command of the lane in a span, page by page."""
-    rows: list[CommandRow] = []
-    resume: bytes | None = None
-    while True:
-        page = await store.read_commands(
+    return await all_pages(
+        lambda resume: store.read_commands(
             lane, from_at=from_at, through_at=through_at, limit=limit, resume=resume
-        )
-        assert len(page.rows) <= limit
-        rows += page.rows
-        resume = page.resume
-        if resume is None:
-            return rows
+        ),
+        limit=limit,
+    )
 
 
 class CommandsContract:
-    @pytest.fixture
-    async def lane(self, store: Store, rows: Rows) -> LaneId:
-        lane = rows.lane()
-        await store.announce_lane(lane)
-        return lane
-
     # --- commands ---------------------------------------------------------------------------
 
     async def test_commands_come_back_in_the_order_they_were_written_each_with_an_at(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline.lane_id import LaneId
 from pipeline.ports import QueryStore
 from tests.contract.store_under_test import Rows, Store, StoreUnderTest
 
@@ -27,3 +28,11 @@ async def queries(under_test: StoreUnderTest) -> QueryStore:
 def rows(under_test: StoreUnderTest) -> Rows:
     """Return a maker of rows of one core."""
     return Rows(under_test.generation, under_test.generation.cores[-1])
+
+
+@pytest.fixture
+async def lane(store: Store, rows: Rows) -> LaneId:
+    """Return a lane of that core that is known and empty."""
+    lane = rows.lane()
+    await store.announce_lane(lane)
+    return lane

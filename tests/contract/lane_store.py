@@ -39,12 +39,6 @@ async def journal_of(store: Store, lane: LaneId, segment: int = 0) -> list[Journ
 
 
 class LaneStoreContract:
-    @pytest.fixture
-    async def lane(self, store: Store, rows: Rows) -> LaneId:
-        lane = rows.lane()
-        await store.announce_lane(lane)
-        return lane
-
     # --- lanes and ownership ----------------------------------------------------------------
 
     async def test_lanes_are_read_by_core_and_generation(

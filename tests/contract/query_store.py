@@ -17,6 +17,7 @@ from tests.contract.store_under_test import (
     Rows,
     Store,
     StoreUnderTest,
+    all_pages,
     buffer_entry,
     make_body,
     message_row,
@@ -38,47 +39,26 @@ async def project(store: Store, rows: Rows, ids: Sequence[MessageId], *events: E
 
 
 async def in_state(queries: QueryStore, *events: Event, limit: int = 1_000) -> list[MessageSummary]:
-    found: list[MessageSummary] = []
-    after: bytes | None = None
-    while True:
-        page, after = await queries.messages_in_state(events, limit=limit, after=after)
-        assert len(page) <= limit
-        found += page
-        if after is None:
-            return found
+    return await all_pages(
+        lambda after: queries.messages_in_state(events, limit=limit, after=after), limit=limit
+    )
 
 
 async def in_group(queries: QueryStore, group: str, *, limit: int = 1_000) -> list[MessageSummary]:
-    found: list[MessageSummary] = []
-    after: bytes | None = None
-    while True:
-        page, after = await queries.messages_in_group(group, limit=limit, after=after)
-        assert len(page) <= limit
-        found += page
-        if after is None:
-            return found
+    return await all_pages(
+        lambda after: queries.messages_in_group(group, limit=limit, after=after), limit=limit
+    )
 
 
 async def outcomes_in_group(
     queries: QueryStore, group: str, *, limit: int = 1_000
 ) -> list[MessageOutcome]:
-    found: list[MessageOutcome] = []
-    after: bytes | None = None
-    while True:
-        page, after = await queries.outcomes_in_group(group, limit=limit, after=after)
-        assert len(page) <= limit
-        found += page
-        if after is None:
-            return found
+    return await all_pages(
+        lambda after: queries.outcomes_in_group(group, limit=limit, after=after), limit=limit
+    )
 
 
 class QueryStoreContract:
-    @pytest.fixture
-    async def lane(self, store: Store, rows: Rows) -> LaneId:
-        lane = rows.lane()
-        await store.announce_lane(lane)
-        return lane
-
     async def test_data_that_nobody_wrote_to_has_answers(
         self, queries: QueryStore, under_test: StoreUnderTest, rows: Rows
     ) -> None:

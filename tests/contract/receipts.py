@@ -9,7 +9,7 @@ from pipeline.instant import Instant
 from pipeline.later import ReceiptRow, SuppressionRow
 from pipeline.message import MessageId
 from pipeline.ports import QueryStore
-from tests.contract.store_under_test import BORN, Rows, Store, StoreUnderTest
+from tests.contract.store_under_test import BORN, Rows, Store, StoreUnderTest, all_pages
 
 
 def owners_row(ref: bytes, message_id: MessageId, *, lane: str = "lane") -> ReceiptRow:
@@ -42,14 +42,9 @@ def suppression(
 async def suppressions_of(
     queries: QueryStore, tenant: str, *, limit: int = 100
 ) -> list[SuppressionRow]:
-    found: list[SuppressionRow] = []
-    after: bytes | None = None
-    while True:
-        page, after = await queries.suppressions(tenant, limit=limit, after=after)
-        assert len(page) <= limit
-        found += page
-        if after is None:
-            return found
+    return await all_pages(
+        lambda after: queries.suppressions(tenant, limit=limit, after=after), limit=limit
+    )
 
 
 class ReceiptsContract:

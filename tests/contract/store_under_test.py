@@ -1,10 +1,10 @@
 """What a store's test file gives to the contracts, and the rows that they write."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from cluster.topology.generation import Core, Generation
 from pipeline.instant import Instant
@@ -22,6 +22,8 @@ from pipeline.message import (
     group_key,
 )
 from pipeline.ports import IngestStore, LaneStore, QueryStore, TopologySource
+
+RowT = TypeVar("RowT")
 
 BORN = Instant(1_700_000_000_000_000)
 OWNER_A, OWNER_B = b"owner-a-owner-a-", b"owner-b-owner-b-"
@@ -134,6 +136,20 @@ def buffer_entry(
     return (message_id, pk or PartitionKey(message_id), born, attempt, due_at, group)
 
 
+async def all_pages(
+    read: Callable[[bytes | None], Awaitable[tuple[Sequence[RowT], bytes | None]]], *, limit: int
+) -> list[RowT]:
+    """Return the rows of all pages; `read` is told where the page before ended."""
+    rows: list[RowT] = []
+    resume: bytes | None = None
+    while True:
+        page, resume = await read(resume)
+        assert len(page) <= limit
+        rows += page
+        if resume is None:
+            return rows
+
+
 async def read_all(
     store: Store,
     lane: LaneId,
@@ -143,14 +159,9 @@ async def read_all(
     limit: int = 1_000,
 ) -> list[BufferRow]:
     """Return every row of the lane in a span, page by page."""
-    rows: list[BufferRow] = []
-    resume: bytes | None = None
-    while True:
-        page = await store.read_buffer(
+    return await all_pages(
+        lambda resume: store.read_buffer(
             lane, from_at=from_at, through_at=through_at, limit=limit, resume=resume
-        )
-        assert len(page.rows) <= limit
-        rows += page.rows
-        resume = page.resume
-        if resume is None:
-            return rows
+        ),
+        limit=limit,
+    )

@@ -17,6 +17,7 @@ from tests.contract.store_under_test import (
     Rows,
     Store,
     StoreUnderTest,
+    all_pages,
     message_row,
 )
 
@@ -47,26 +48,15 @@ async def read_timers(
     limit: int = 1_000,
 ) -> list[TimerRow]:
     """Return every timer of the lane in a span, page by page."""
-    rows: list[TimerRow] = []
-    resume: bytes | None = None
-    while True:
-        page = await store.read_timers(
+    return await all_pages(
+        lambda resume: store.read_timers(
             lane, from_due=from_due, through_due=through_due, limit=limit, resume=resume
-        )
-        assert len(page.rows) <= limit
-        rows += page.rows
-        resume = page.resume
-        if resume is None:
-            return rows
+        ),
+        limit=limit,
+    )
 
 
 class TimersContract:
-    @pytest.fixture
-    async def lane(self, store: Store, rows: Rows) -> LaneId:
-        lane = rows.lane()
-        await store.announce_lane(lane)
-        return lane
-
     async def test_timers_come_back_as_they_were_written_in_the_order_of_their_time(
         self, store: Store, other_store: Store, lane: LaneId, rows: Rows
     ) -> None:
