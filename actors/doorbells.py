@@ -104,7 +104,8 @@ class Doorbells:
                 try:
                     lagging = await bell.ring(encode_doorbell(rows))
                 except Exception as error:
-                    # A hint is lost, that is all; the next one looks for the new owner.
+                    # Any class, as the other process's own errors come over Ray: a hint is lost,
+                    # that is all, and the next one looks for the new owner.
                     log.debug("doorbell_lost", actor=at.bell_name, error=str(error))
                     at.bell = None
                     at.look_not_before = later(self._clock.now(), OWNER_LOOK_INTERVAL_MS_MIN)
@@ -130,7 +131,8 @@ class Doorbells:
             if at.bell is None or newest.actor_name != at.bell_name:
                 at.bell, at.bell_name = await self._find_bell(newest.actor_name), newest.actor_name
         except Exception as error:
-            # Whoever was known may still serve it.
+            # Any class, of the store or of Ray: no row may wait for a hint, and whoever was known
+            # may still serve the core.
             log.debug("owner_not_found", core=str(core), error=str(error))
         if at.bell is not None:
             at.look_not_before = later(now, self._owner_refresh_ms)

@@ -346,6 +346,8 @@ class LaneRunner:
                 report,
             )
         except Exception as error:
+            # Any class, as connectors are many: whatever one raises, its messages were claimed and
+            # must end with an outcome.
             log.exception("connector_failed", lane=str(self.lane_id))
             detail = str(error)
         # What a connector is silent about may have been handed over.

@@ -78,6 +78,8 @@ class PermitClient:
                 demand = encode_demand(self.desk.demand())
                 answer = await asyncio.wait_for(limiter.ask(demand), _TIMEOUT_S)
             except Exception as error:
+                # Any class, as the limiter's own errors come over Ray: whatever it was, the
+                # leases end, and the limiter is looked for again.
                 log.warning("limiter_unanswered", error=f"{type(error).__name__}: {error}")
                 limiter = None
                 await asyncio.sleep(_LOOK_AGAIN_S)

@@ -138,7 +138,8 @@ class ShardRegistry:
         try:
             await asyncio.wait_for(ports.world.drain(name), DRAIN_TIMEOUT_MS / _MS_PER_S)
         except Exception as error:
-            # Its lanes are taken over by whoever comes next; what it had claimed is uncertain.
+            # Any class, as the actor's own errors come over Ray: the others are still drained.  Its
+            # lanes are taken over by whoever comes next; what it had claimed is uncertain.
             log.warning("drain_failed", actor=name, error=str(error))
         await ports.world.kill(name)
 
@@ -147,7 +148,8 @@ class ShardRegistry:
             try:
                 await self._reconcile(ports)
             except Exception as error:
-                # Whatever this round could not do, the next one tries again.
+                # Any class, of the store or of Ray: nobody else keeps the platform running, and
+                # whatever this round could not do, the next one tries again.
                 log.warning("round_failed", error=str(error))
             await asyncio.sleep(_ROUND_S)
 
@@ -209,6 +211,7 @@ class ShardRegistry:
             # One that has not answered yet has until its start times out.
             actor.strikes += actor.is_running
         except Exception as error:
+            # Any class: a health check raises whatever killed the actor's loop.
             actor.failure = f"{type(error).__name__}: {error}"
         else:
             actor.strikes = 0

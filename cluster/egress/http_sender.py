@@ -172,6 +172,9 @@ class HttpSender:
                 finally:
                     await self._pool.give_back(target.url.origin, connection)
         except Exception as error:
+            # Any class, of httpcore, ssl, the resolver or the system: what an error means is
+            # decided by how far the request had come, and one that nobody thought of must not
+            # make the other requests of the batch uncertain.
             # Once the status is known it counts, whatever became of the rest.
             return answer or self._ended(error, has_left=leaving.has_left)
         return answer
