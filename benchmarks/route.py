@@ -16,6 +16,8 @@ from random import Random
 from typing import Final
 
 from benchmarks.result import print_result
+from pipeline.ingest.send_window import OpenHours
+from pipeline.ingest.time_zone import zone_name_of
 from pipeline.instant import DurationMs, Instant
 from pipeline.lifecycle import Event
 from pipeline.message import MessageId
@@ -27,9 +29,7 @@ from pipeline.route.limiter import Demand, Grant, Grants, KeyDemand, PermitDeale
 from pipeline.route.permits import Limit, LimitBook
 from pipeline.route.provider_class import judge
 from pipeline.route.retry_policy import RetryPolicy
-from pipeline.route.send_window import OpenHours
 from pipeline.route.suppression import suppressed_positions, suppression_keys
-from pipeline.route.time_zone import zone_name_of
 
 _WINDOW: Final = 500
 _REPEATS: Final = 40

@@ -19,11 +19,11 @@ import msgspec
 
 from pipeline.errors import SubmissionInvalid
 from pipeline.ingest.expiry import is_span, parse_expires_at, parse_validity
+from pipeline.ingest.send_window import OpenHours, parse_send_window
+from pipeline.ingest.time_zone import zone_name_of, zone_named
 from pipeline.instant import DurationMs, Instant, later
 from pipeline.limits import SCHEDULE_MS_MAX
 from pipeline.message import AT_ONCE, Submission
-from pipeline.route.send_window import OpenHours, parse_send_window
-from pipeline.route.time_zone import zone_name_of, zone_named
 
 DEFAULT_ZONE: Final = "UTC"  # of a recipient whose zone nobody said and no number tells
 HORIZON_DAYS: Final = SCHEDULE_MS_MAX // (24 * 3600 * 1000)

@@ -65,11 +65,6 @@ _IN_DOUBT: Final[Mapping[ProviderClass, Verdict]] = MappingProxyType(
 )
 assert set(_IN_DOUBT) == set(ProviderClass)
 
-# What proves that a message is with nobody: only then another connector may have it.
-PROOFS_OF_NON_ACCEPTANCE: Final = frozenset({_V.REFUSED, _V.FREE})
-# What leaves a message uncertain.
-UNCERTAIN: Final = frozenset({_V.ASK, _V.AWAIT_RECEIPT, _V.AWAIT_ACT})
-
 
 def judge(
     events: bytes,

@@ -6,8 +6,8 @@ from zoneinfo import ZoneInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.ingest.send_window import SendWindow, parse_send_window
 from pipeline.instant import Instant
-from pipeline.route.send_window import SendWindow, parse_send_window
 
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _MINUTE = 60_000_000

@@ -6,8 +6,6 @@ from pipeline.limits import KEY_LIFE_MARGIN_MS
 from pipeline.outcome import OUTCOME_EVENTS, ProviderClass
 from pipeline.route.provider_class import (
     OWNER_LOST,
-    PROOFS_OF_NON_ACCEPTANCE,
-    UNCERTAIN,
     Verdict,
     judge,
     key_outlives,
@@ -107,7 +105,7 @@ def test_nothing_but_the_key_resends_what_may_be_there(
                 is_key_alive=is_key_alive,
             )[0]
         )
-        assert verdict not in PROOFS_OF_NON_ACCEPTANCE
+        assert verdict not in (Verdict.REFUSED, Verdict.FREE)
         if verdict is Verdict.RESEND_SAME_KEY:
             assert provider_class is ProviderClass.KEYED
             assert is_key_alive
@@ -148,7 +146,8 @@ def test_a_verdict_without_a_copy_agrees_with_the_lifecycle() -> None:
         )
         state = STATE_AFTER[event]
         assert (verdict is Verdict.FREE) == (state not in RESOLVED_STATES)
-        assert (verdict in UNCERTAIN) == (state is MessageState.UNCERTAIN)
+        is_open = verdict in (Verdict.ASK, Verdict.AWAIT_RECEIPT, Verdict.AWAIT_ACT)
+        assert is_open == (state is MessageState.UNCERTAIN)
         assert (verdict is Verdict.TAKEN) == (state is MessageState.SENT)
         assert (verdict is Verdict.REFUSED) == (state is MessageState.FAILED)
 
