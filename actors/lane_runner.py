@@ -113,7 +113,10 @@ class LaneRunner:
 
     def ring(self, rows: LaneRows) -> None:
         """Take a doorbell; one that comes before the recovery ended is dropped."""
-        if self._lane is not None:
+        if self._lane is not None and not rows.message_ids:
+            self._lane.on_bare_doorbell()
+            self._wake.set()
+        elif self._lane is not None:
             self._lane.on_doorbell(
                 message_ids=[MessageId(id_) for id_ in rows.message_ids],
                 partition_keys=[

@@ -7,7 +7,10 @@ import msgspec
 
 
 class LaneRows(msgspec.Struct, array_like=True, frozen=True):
-    """Rows of one lane, in columns; an empty body was too long to come along."""
+    """Rows of one lane, in columns; an empty body was too long to come along.
+
+    Without any it says that there is something to read: rows, or commands.
+    """
 
     lane: str
     message_ids: list[bytes]

@@ -114,10 +114,6 @@ class Decisions:
 
     # --- events -------------------------------------------------------------------------------
 
-    def on_command_hint(self) -> None:
-        """Note that somebody wrote a command; a hint, as a doorbell is."""
-        self._commands.want_read()
-
     def on_commands(self, page: CommandPage, *, through: Instant) -> None:
         """Take the answer to `ReadCommands`; `through` is the horizon of its read."""
         self._is_asked = False

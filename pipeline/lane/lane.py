@@ -259,6 +259,11 @@ class Lane:
             offset=self._offset,
         )
 
+    def on_bare_doorbell(self) -> None:
+        """Note that somebody wrote rows or commands, and does not say which; a hint as well."""
+        self._backlog.want_read()
+        self._commands.want_read()
+
     def on_rows(self, page: BufferPage, *, through: Instant) -> None:
         """Take the answer to `ReadRows`; `through` is the horizon of the read it belongs to."""
         self._backlog.on_rows(page, through=through, offset=self._offset)

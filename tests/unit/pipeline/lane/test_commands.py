@@ -41,7 +41,7 @@ class Commanded(LaneStory):
         )
         self.commands.append((Instant(self.now + number), entry))
         self.pass_time(1)
-        self.lane.decisions.on_command_hint()
+        self.lane.on_bare_doorbell()
         self._decide()
 
     @property
@@ -280,7 +280,7 @@ def test_a_command_that_cannot_be_read_is_refused_and_holds_nothing_up(
     entry = CommandEntry(b"x" * 16, kind, id_, PartitionKey(id_), "", "ada", payload)
     story.commands.append((Instant(story.now + 1), entry))
     story.pass_time(1)
-    story.lane.decisions.on_command_hint()
+    story.lane.on_bare_doorbell()
     story._decide()
     assert story.verdicts == [Verdict.REFUSED]
     story.tell("applied ring:a CLAIM:a")
