@@ -23,14 +23,17 @@ from actors.names import (
     ActorKey,
     IngesterKey,
     LimiterKey,
+    ReceiverKey,
     SchedulerKey,
     parse_name,
 )
 from actors.open_ports import (
     open_ingester_ports,
+    open_receiver_ports,
     open_registry_ports,
     open_scheduler_ports,
 )
+from actors.receiver import Receiver
 from actors.registry import ShardRegistry
 from actors.scheduler import Scheduler, SchedulerConfig
 from actors.sender import IngesterGone
@@ -96,6 +99,18 @@ class LimiterActor(Limiter):
         return "Limiter"
 
 
+class ReceiverActor(Receiver):
+    """The receiver as a process of its own."""
+
+    def __init__(self, platform: PlatformConfig) -> None:
+        configure_logging(platform.settings.log_level, platform.settings.log_format)
+        super().__init__(partial(open_receiver_ports, platform))
+        self._birth = _at_birth(self.start())
+
+    def __repr__(self) -> str:
+        return "Receiver"
+
+
 class RegistryActor(ShardRegistry):
     """The registry as a process of its own."""
 
@@ -104,6 +119,7 @@ class RegistryActor(ShardRegistry):
         super().__init__(
             ingesters_count=platform.settings.ingesters,
             has_limiter=bool(limit_book(platform.settings.connectors).limits),
+            has_receiver=platform.settings.has_receipts,
             platform_id=platform.platform_id,
             open_ports=partial(open_registry_ports, platform, RayActorWorld(platform)),
         )
@@ -117,6 +133,7 @@ class RegistryActor(ShardRegistry):
 _RemoteScheduler = ray.remote(SchedulerActor)
 _RemoteIngester = ray.remote(IngesterActor)
 _RemoteLimiter = ray.remote(LimiterActor)
+_RemoteReceiver = ray.remote(ReceiverActor)
 _RemoteRegistry = ray.remote(RegistryActor)
 
 
@@ -282,6 +299,8 @@ class RayActorWorld:
                 _RemoteIngester.options(**options).remote(number, self._platform)
             case LimiterKey():
                 _RemoteLimiter.options(**options).remote(self._platform)
+            case ReceiverKey():
+                _RemoteReceiver.options(**options).remote(self._platform)
 
     async def ask_health(self, name: str) -> Any:  # noqa: ANN401 -- see ActorWorld
         """Return the actor's report; raises what it raises, or that it is gone."""

@@ -12,6 +12,7 @@ REGISTRY: Final = "registry"
 _SCHEDULER: Final = "scheduler"
 _INGESTER: Final = "ingester"
 _LIMITER: Final = "limiter"
+_RECEIVER: Final = "receiver"
 OWNER_BYTES: Final = 16
 
 
@@ -43,7 +44,15 @@ class LimiterKey:
         return f"{_LIMITER}|{_LIMITER}"
 
 
-ActorKey = SchedulerKey | IngesterKey | LimiterKey
+@dataclass(frozen=True, slots=True)
+class ReceiverKey:
+    """The place of the receiver: one for a platform whose providers send receipts."""
+
+    def __str__(self) -> str:
+        return f"{_RECEIVER}|{_RECEIVER}"
+
+
+ActorKey = SchedulerKey | IngesterKey | LimiterKey | ReceiverKey
 
 
 def actor_name(key: ActorKey, owner: bytes) -> str:
@@ -66,6 +75,8 @@ def parse_name(name: str) -> tuple[ActorKey, bytes] | None:
             return IngesterKey(int(place)), owner
         if kind == place == _LIMITER:
             return LimiterKey(), owner
+        if kind == place == _RECEIVER:
+            return ReceiverKey(), owner
     except ValueError:
         return None
     return None

@@ -108,5 +108,9 @@ def _open_smtp(name: str, settings: SmtpConnectorSettings) -> SmtpConnector:
         default_subject=settings.subject,
     )
     return SmtpConnector(
-        name=name, pool=SmtpPool(server, limits), sender=sender, clock=SystemClock()
+        name=name,
+        pool=SmtpPool(server, limits),
+        sender=sender,
+        clock=SystemClock(),
+        has_receipts=settings.receipt_terms is not None,
     )

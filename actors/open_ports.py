@@ -12,19 +12,27 @@ from actors.doorbells import Bell, Doorbells
 from actors.ingester import IngesterPorts
 from actors.open_connector import open_connector
 from actors.permits import LimiterDoor
+from actors.receipt_desk import ReceiptDesk
+from actors.receiver import CallbackDoor, Folder, ReceiverPorts
 from actors.registry import ActorWorld, RegistryPorts
 from actors.scheduler import SchedulerPorts
 from cluster.egress.file_outbox import FileOutbox
+from cluster.egress.receipt_endpoint import ReceiptEndpoint
+from cluster.egress.smtp_bounce_folder import BounceFolder, BounceMailbox
 from cluster.local.store import LocalStore
 from cluster.runtime.clock import SystemClock
+from cluster.runtime.connector_settings import SmtpConnectorSettings, WebhookConnectorSettings
 from cluster.runtime.routing import connector_routes, limit_book
+from cluster.runtime.secrets import read_secret
 from cluster.runtime.settings import Settings
 from cluster.topology.generation import Core
+from pipeline.connectors.webhook.receipt import SignatureCheck
 from pipeline.ingest.recipient import CHANNELS
 from pipeline.instant import DurationMs
 from pipeline.lane.gate import ConnectorTerms, Gate
 from pipeline.limits import CLAIMS_PER_HAND_OVER_MAX, KEY_LIFE_MS
 from pipeline.ports import Connector
+from pipeline.route.receipts import ReceiptTerms
 
 OUTBOX = "outbox"
 
@@ -97,6 +105,7 @@ def _gates(settings: Settings, connectors: Mapping[str, Connector]) -> dict[str,
             route=route,
             provider_class=connectors[route.name].provider_class,
             has_receipts=connectors[route.name].has_receipts,
+            receipts=settings.connectors[route.name].receipt_terms or ReceiptTerms(),
             claims_max=_claims_max(settings.connectors[route.name].at_once),
             key_life_ms=DurationMs(
                 getattr(settings.connectors[route.name], "key_life_ms", KEY_LIFE_MS)
@@ -109,6 +118,34 @@ def _gates(settings: Settings, connectors: Mapping[str, Connector]) -> dict[str,
 
 def _claims_max(at_once: int | None) -> int | None:
     return None if at_once is None else CLAIMS_PER_HAND_OVER_MAX * at_once
+
+
+async def open_receiver_ports(platform: PlatformConfig) -> ReceiverPorts:
+    """Open the receiver's ports.  Raises `SettingInvalid` if a secret cannot be read."""
+    settings = platform.settings
+    doors: dict[str, CallbackDoor] = {}
+    folders: dict[str, Folder] = {}
+    for name, connector in settings.connectors.items():
+        match connector:
+            case WebhookConnectorSettings() if (terms := connector.receipt_terms) is not None:
+                secrets = [read_secret(secret) for secret in connector.receipt_secrets]
+                doors[name] = CallbackDoor(terms=terms, check=SignatureCheck(secrets))
+            case SmtpConnectorSettings() if connector.bounces is not None:
+                folders[name] = BounceMailbox(
+                    BounceFolder(connector.bounces, domain=connector.sender_domain)
+                )
+            case _:
+                continue
+    store, clock = _open_store(platform)
+    endpoint = ReceiptEndpoint(host=settings.receipts.host, port=settings.receipts.port)
+    return ReceiverPorts(
+        desk=ReceiptDesk(store, (await store.read_generations())[-1]),
+        endpoint=endpoint if doors else None,
+        doors=doors,
+        folders=folders,
+        clock=clock,
+        close=store.close,
+    )
 
 
 async def open_registry_ports(platform: PlatformConfig, world: ActorWorld) -> RegistryPorts:

@@ -10,13 +10,23 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from cluster.topology.generation import Core, Generation
+from pipeline.ingest.accept import core_of
+from pipeline.ingest.recipient_mask import mask_recipient
 from pipeline.lane_id import LaneId
-from pipeline.later import CommandWriter, ReceiptRow, Receipts
-from pipeline.route.receipts import Match, commands_by_lane, matches
+from pipeline.later import CommandWriter, ReceiptRow, Receipts, SuppressionRow, Suppressions
+from pipeline.message import Body, MessageId, PartitionKey, Submission, decode_body
+from pipeline.route.receipts import Match, commands_by_lane, matches, suppression_reason
+from pipeline.route.suppression import SuppressionReason, suppression_key
 
 
-class ReceiptStore(Receipts, CommandWriter, Protocol):
+class ReceiptStore(Receipts, CommandWriter, Suppressions, Protocol):
     """What the desk needs of a store."""
+
+    async def read_bodies(
+        self, core: Core, keys: Sequence[tuple[PartitionKey, MessageId]]
+    ) -> dict[MessageId, Body]:
+        """Return the bodies that exist, by id."""
+        ...
 
 
 class ReceiptDesk:
@@ -39,6 +49,7 @@ class ReceiptDesk:
             )
             for match in part
         ]
+        await self._suppress(met)
         await asyncio.gather(
             *(
                 self._store.write_commands(LaneId.parse(lane), commands)
@@ -46,6 +57,27 @@ class ReceiptDesk:
             )
         )
         return met
+
+    async def _suppress(self, met: Sequence[Match]) -> None:
+        """Note whom nothing more should go to, as who got the message says."""
+        found = [
+            (match, reason) for match in met if (reason := suppression_reason(match)) is not None
+        ]
+        by_lane: dict[str, list[tuple[Match, SuppressionReason]]] = {}
+        for item in found:
+            by_lane.setdefault(item[0].owner.lane, []).append(item)
+        for lane, items in by_lane.items():
+            keys = [
+                (PartitionKey(match.owner.pk), MessageId(match.owner.message_id))
+                for match, _ in items
+            ]
+            bodies = await self._store.read_bodies(core_of(LaneId.parse(lane)), keys)
+            for match, reason in items:
+                # A body past its time to live names nobody any more.
+                body = bodies.get(MessageId(match.owner.message_id))
+                if body is not None:
+                    row = _suppression(decode_body(body), match, reason)
+                    await self._store.put_suppressions(self._generation.core_of(row.key), [row])
 
     def _by_core(self, rows: Sequence[ReceiptRow]) -> Mapping[Core, list[ReceiptRow]]:
         cores, by_core = self._generation.cores, dict[Core, list[ReceiptRow]]()
@@ -59,3 +91,15 @@ class ReceiptDesk:
         # Only now: whoever writes later than this reads what was written here.
         refs = list(dict.fromkeys(row.ref for row in rows))
         return matches(await self._store.read_receipts(core, refs), rows)
+
+
+def _suppression(message: Submission, match: Match, reason: SuppressionReason) -> SuppressionRow:
+    return SuppressionRow(
+        key=suppression_key(message.tenant, message.channel, message.recipient),
+        tenant=message.tenant,
+        channel=message.channel,
+        recipient=mask_recipient(message.channel, message.recipient),
+        since=match.provider.at,
+        reason=reason,
+        by="provider",
+    )

@@ -15,6 +15,7 @@ from actors.names import (
     ActorKey,
     IngesterKey,
     LimiterKey,
+    ReceiverKey,
     SchedulerKey,
     actor_name,
     parse_name,
@@ -74,9 +75,11 @@ class ShardRegistry:
         platform_id: bytes,
         open_ports: Callable[[], Awaitable[RegistryPorts]],
         has_limiter: bool = False,
+        has_receiver: bool = False,
     ) -> None:
         self._ingesters_count = ingesters_count
         self._has_limiter = has_limiter
+        self._has_receiver = has_receiver
         self._platform_id = platform_id
         self._open_ports = open_ports
         self._lifecycle = asyncio.Lock()
@@ -128,7 +131,7 @@ class ShardRegistry:
                 for name in await ports.world.list_names()
                 if (parsed := parse_name(name))
             ]
-            for kind in (IngesterKey, SchedulerKey, LimiterKey):
+            for kind in (IngesterKey, ReceiverKey, SchedulerKey, LimiterKey):
                 await asyncio.gather(
                     *(self._end(ports, name) for name, key in names if isinstance(key, kind))
                 )
@@ -165,6 +168,7 @@ class ShardRegistry:
                 ),
                 *(IngesterKey(number) for number in range(self._ingesters_count)),
                 *([LimiterKey()] if self._has_limiter else []),
+                *([ReceiverKey()] if self._has_receiver else []),
             ]
         )
         await self._observe(ports)

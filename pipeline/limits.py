@@ -67,6 +67,16 @@ PROJECT_ROWS_MAX: Final = 4_096
 REFERENCE_CHARS_MAX: Final = 128
 # Who hears a provider and who accepts a message have clocks of their own.
 RECEIPT_BEFORE_BORN_MS_MAX: Final = 60_000
+CALLBACK_BYTES_MAX: Final = 256 * 1024
+RECEIPTS_PER_CALLBACK_MAX: Final = 1_000
+# Callbacks that are answered at once; others are told to come again.
+CALLBACKS_IN_FLIGHT_MAX: Final = 256
+CALLBACK_READ_MS_MAX: Final = 10_000
+# What waits is noted together.
+RECEIPTS_PER_NOTE_MAX: Final = 2_000
+RECEIPTS_WAITING_MAX: Final = 20_000
+BOUNCES_PER_READ_MAX: Final = 200
+BOUNCES_LOOK_INTERVAL_MS: Final = 1_000
 
 # --- what one platform may have -------------------------------------------------------------
 
@@ -208,6 +218,7 @@ SWEEP_BLOCKS_MAX: Final = 16
 SWEEP_ROUND_MS_MAX: Final = 3_000
 OWNER_TTL_MS: Final = 3_600_000
 
+assert RECEIPTS_PER_CALLBACK_MAX <= RECEIPTS_PER_NOTE_MAX <= RECEIPTS_WAITING_MAX
 # Else a caller would give up before it could be told that the file was busy.
 assert FILE_BUSY_MS_MAX < FILE_ANSWER_MS_MAX
 assert COMMIT_OPERATIONS_MAX <= WRITER_QUEUE_OPERATIONS_MAX

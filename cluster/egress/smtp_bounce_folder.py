@@ -5,6 +5,7 @@ then; so a report is read again after a crash, and recording one twice is harmle
 be read is moved away as well, to `unreadable/`, for a person to look at.
 """
 
+import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,3 +77,18 @@ class BounceFolder:
             (self._folder / _NEW / name).rename(self._folder / folder / f"{plain}{flags}")
         except FileNotFoundError:
             return
+
+
+class BounceMailbox:
+    """The same for an event loop: a thread waits for the disk."""
+
+    def __init__(self, folder: BounceFolder) -> None:
+        self._folder = folder
+
+    async def read(self, limit: int) -> list[ReportFile]:
+        """See `BounceFolder.read`."""
+        return await asyncio.to_thread(self._folder.read, limit)
+
+    async def put_aside(self, reports: Sequence[ReportFile]) -> None:
+        """See `BounceFolder.put_aside`."""
+        await asyncio.to_thread(self._folder.put_aside, reports)

@@ -32,10 +32,11 @@ from pipeline.limits import (
     PERMIT_RATE_MAX,
     PERMITS_AT_ONCE_MAX,
 )
-from pipeline.outcome import ProviderClass
+from pipeline.outcome import ProviderClass, ReceiptsBy
+from pipeline.route.receipts import ReceiptTerms, ReferenceForm
 
 # Their values are never shown, not even in a refusal.
-SECRET_SETTINGS: Final = frozenset({"authorization", "password", "secrets"})
+SECRET_SETTINGS: Final = frozenset({"authorization", "password", "receipt_secrets", "secrets"})
 
 _host: Final = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}").fullmatch
 
@@ -135,6 +136,11 @@ class _Connector(BaseModel):
         """How many messages a process hands over at once, None for as many as it is given."""
         return None
 
+    @property
+    def receipt_terms(self) -> ReceiptTerms | None:
+        """Return how receipts name messages, None if none come."""
+        return None
+
     @model_validator(mode="after")
     def _a_burst_needs_a_rate(self) -> Self:
         if self.burst is not None and self.rate is None:
@@ -163,6 +169,10 @@ class WebhookConnectorSettings(_Connector):
     )
     key_life_ms: WholeNumber = Field(default=86_400_000, ge=1_000)
     receipts: bool = False
+    # Who calls back with receipts signs with one of these.
+    receipt_secrets: Annotated[tuple[SecretName, ...], *Listed] = ()
+    receipts_by: ReceiptsBy | None = None  # None: our id for class C, else the provider's name
+    reference_form: ReferenceForm = ReferenceForm.TEXT
     concurrency: WholeNumber = Field(default=64, ge=1, le=CONNECTOR_CONCURRENCY_MAX)
     connect_timeout_ms: WholeNumber = Field(default=5_000, ge=1, le=60_000)
     answer_timeout_ms: WholeNumber = Field(default=20_000, ge=1, le=120_000)
@@ -186,7 +196,23 @@ class WebhookConnectorSettings(_Connector):
     def _correlation_needs_receipts(self) -> Self:
         if self.provider_class is ProviderClass.CORRELATED and not self.receipts:
             raise ValueError('with provider_class "C", receipts should be true')
+        if self.receipts and not self.receipt_secrets:
+            raise ValueError("with receipts, receipt_secrets should hold one: callbacks are signed")
+        if (
+            self.provider_class is ProviderClass.CORRELATED
+            and self.receipts_by is ReceiptsBy.REFERENCE
+        ):
+            raise ValueError('with provider_class "C", receipts_by should be "message_id"')
         return self
+
+    @property
+    def receipt_terms(self) -> ReceiptTerms | None:
+        """Return how receipts name messages, None if none come."""
+        if not self.receipts:
+            return None
+        is_by_id = self.provider_class is ProviderClass.CORRELATED
+        by = self.receipts_by or (ReceiptsBy.MESSAGE_ID if is_by_id else ReceiptsBy.REFERENCE)
+        return ReceiptTerms(by=by, form=self.reference_form)
 
 
 class SmtpConnectorSettings(_Connector):
@@ -204,6 +230,7 @@ class SmtpConnectorSettings(_Connector):
     from_name: OneLine = ""
     # Of Message-IDs and of the addresses that bounces come to; None: that of `from_address`.
     mail_domain: OneLine | None = None
+    bounces: Path | None = None  # a maildir that what comes to these addresses is delivered to
     subject: OneLine = ""  # of mails whose metadata names none
     connections: WholeNumber = Field(default=8, ge=1, le=CONNECTOR_CONCURRENCY_MAX)
     mails_per_connection: WholeNumber = Field(default=100, ge=1)
@@ -222,6 +249,11 @@ class SmtpConnectorSettings(_Connector):
     def at_once(self) -> int | None:
         """How many messages a process hands over at once."""
         return self.connections
+
+    @property
+    def receipt_terms(self) -> ReceiptTerms | None:
+        """Return how receipts name messages, None if none come."""
+        return None if self.bounces is None else ReceiptTerms(by=ReceiptsBy.MESSAGE_ID)
 
     @model_validator(mode="after")
     def _recipients_are_mail_addresses(self) -> Self:

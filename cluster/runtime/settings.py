@@ -29,6 +29,8 @@ from cluster.runtime.connector_settings import (
     ConnectorName,
     ConnectorSettings,
     FileConnectorSettings,
+    HostName,
+    Port,
     WholeNumber,
 )
 from cluster.runtime.routing import connector_routes
@@ -88,6 +90,15 @@ class LocalSettings(BaseModel):
     shards: WholeNumber = Field(default=2, ge=1, le=LOCAL_SHARDS_MAX)  # of each node
 
 
+class ReceiptsSettings(BaseModel):
+    """Where providers call back with what became of messages."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    host: HostName = "127.0.0.1"
+    port: Port = 8090
+
+
 class Settings(BaseModel):
     """Everything that an operator may set.  Making one reads nothing; `load_settings` does."""
 
@@ -104,6 +115,7 @@ class Settings(BaseModel):
     niceness: WholeNumber = Field(default=0, ge=0, le=19)
     windows: Windows = Windows()
     local: LocalSettings = LocalSettings()
+    receipts: ReceiptsSettings = ReceiptsSettings()
     connectors: dict[ConnectorName, ConnectorSettings] = Field(
         default={"file": FileConnectorSettings()}, min_length=1
     )
@@ -134,6 +146,11 @@ class Settings(BaseModel):
             channel in connector.channels or not connector.channels
             for connector in self.connectors.values()
         )
+
+    @property
+    def has_receipts(self) -> bool:
+        """Whether some provider says later what became of messages."""
+        return any(one.receipt_terms is not None for one in self.connectors.values())
 
     def with_data(self, data: Path) -> Self:
         """Return the same settings for another data folder."""

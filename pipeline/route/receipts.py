@@ -8,7 +8,7 @@ all, if both see them.  Whether the message's state allows what its provider say
 judge, so that a late "sent" changes nothing.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from hashlib import blake2b
 from itertools import groupby
@@ -22,6 +22,7 @@ from pipeline.lifecycle import Event
 from pipeline.limits import OUTCOME_DETAIL_CHARS_MAX, RECEIPT_BEFORE_BORN_MS_MAX
 from pipeline.message import MessageId, PartitionKey
 from pipeline.outcome import ReceiptsBy
+from pipeline.route.suppression import SuppressionReason
 
 OWNER: Final = "owner"
 PROVIDER: Final = "provider"
@@ -71,6 +72,12 @@ _EVENTS: Final = {
     Word.OPT_OUT: Event.DELIVER,
 }
 assert set(_EVENTS) == set(Word)
+
+_SUPPRESSING: Final[Mapping[str, SuppressionReason]] = {
+    Word.GONE: SuppressionReason.BOUNCE,
+    Word.COMPLAINT: SuppressionReason.COMPLAINT,
+    Word.OPT_OUT: SuppressionReason.OPT_OUT,
+}
 
 
 def normal_reference(reference: str, form: ReferenceForm) -> str:
@@ -195,6 +202,11 @@ def receipt_command(match: Match) -> CommandEntry:
             )
         ),
     )
+
+
+def suppression_reason(match: Match) -> SuppressionReason | None:
+    """Return why nothing more should go to the recipient of the message, None if it may."""
+    return _SUPPRESSING.get(match.provider.key)
 
 
 def commands_by_lane(met: Sequence[Match]) -> dict[str, list[CommandEntry]]:

@@ -50,7 +50,7 @@ class HttpProvider:
         self._port = port
         self._now_us = now_us
         self._pace = Pace()
-        self._receipts = ReceiptSender()
+        self._receipts = ReceiptSender(now_us=now_us)
         self._counts: Counter[str] = Counter()
         self._runner: web.AppRunner | None = None
 

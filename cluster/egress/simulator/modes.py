@@ -69,6 +69,7 @@ class Receipts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )
     delay_s: float = 0.2
     failed: float = 0.0  # the part of receipts that say so
+    secret: str = ""  # that callbacks are signed with, as webhooks are
 
 
 class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,23 +2,30 @@
 callback is answered with 2xx, as providers do."""
 
 import asyncio
+import json
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
 import aiohttp
 
 from cluster.egress.simulator.modes import Chooser, ReceiptMode, Receipts
+from pipeline.connectors.webhook.request import Signer
+from pipeline.instant import Instant
 
 _TRIES_MAX: Final = 20
 _CALLBACK_TIMEOUT_S: Final = 10.0
 _BACKOFF_S: Final = 0.1
+_US_PER_S: Final = 1_000_000
 _BACKOFF_S_MAX: Final = 5.0
 
 
 class ReceiptSender:
-    """Calls back about messages that were taken."""
+    """Calls back about messages that were taken; `now_us` is the wall clock."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, now_us: Callable[[], int]) -> None:
+        self._now_us = now_us
+        self._called = 0
         self._session: aiohttp.ClientSession | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.answered_count = 0
@@ -64,7 +71,20 @@ class ReceiptSender:
             timeout = aiohttp.ClientTimeout(total=_CALLBACK_TIMEOUT_S)
             self._session = aiohttp.ClientSession(timeout=timeout)
         with suppress(aiohttp.ClientError, TimeoutError):
-            async with self._session.post(receipts.url, json=body) as answer:
+            self._called += 1
+            content = json.dumps(body).encode()
+            headers = {"content-type": "application/json"}
+            if receipts.secret:
+                key, at = f"callback_{self._called}", Instant(self._now_us())
+                headers |= {
+                    "webhook-id": key,
+                    "webhook-timestamp": str(at // _US_PER_S),
+                    "webhook-signature": Signer([receipts.secret]).signature(
+                        key=key, at=at, content=content
+                    ),
+                }
+            post = self._session.post(receipts.url, data=content, headers=headers)
+            async with post as answer:
                 if 200 <= answer.status <= 299:
                     self.answered_count += 1
                     return True

@@ -31,12 +31,12 @@ import msgspec
 
 from pipeline.instant import DurationMs, Instant, elapsed_ms
 from pipeline.lifecycle import Event
+from pipeline.limits import REFERENCE_CHARS_MAX
 
 RETRY_AFTER_MS_MAX: Final = 24 * 3600 * 1000
 
 _US_PER_S: Final = 1_000_000
 _REASON_CHARS_MAX: Final = 120
-_REFERENCE_CHARS_MAX: Final = 128
 _REFERENCE_NAMES: Final = ("reference", "message_id", "id")
 _REASON_NAMES: Final = ("message", "detail", "reason", "title")
 _seconds: Final = re.compile(r"[0-9]{1,18}").fullmatch
@@ -183,7 +183,7 @@ def reference_of(body: bytes) -> str:
     for name in _REFERENCE_NAMES:
         told = fields.get(name)
         text = str(told) if type(told) is int else told
-        if isinstance(text, str) and 0 < len(text) <= _REFERENCE_CHARS_MAX and text.isprintable():
+        if isinstance(text, str) and 0 < len(text) <= REFERENCE_CHARS_MAX and text.isprintable():
             return text
     return ""
 

@@ -61,16 +61,21 @@ class Signer:
 
     def __init__(self, secrets: Sequence[str]) -> None:
         """Raise `SettingInvalid` if one is no secret of a webhook; it is not shown."""
-        self._hooks = [_hook_of(secret) for secret in secrets]
+        self._hooks = [hook_of(secret) for secret in secrets]
 
     def signature(self, *, key: str, at: Instant, content: bytes) -> str:
         """Return the value of `webhook-signature`, empty if there is no secret."""
-        moment = datetime.fromtimestamp(at // _US_PER_S, UTC)
         text = content.decode()
-        return " ".join(hook.sign(key, moment, text) for hook in self._hooks)
+        return " ".join(hook.sign(key, moment_of(at), text) for hook in self._hooks)
 
 
-def _hook_of(secret: str) -> Webhook:
+def moment_of(at: Instant) -> datetime:
+    """Return the second that is signed."""
+    return datetime.fromtimestamp(at // _US_PER_S, UTC)
+
+
+def hook_of(secret: str) -> Webhook:
+    """Return what signs with a secret; raises `SettingInvalid` if it is none, and shows it not."""
     # The library reads over what is no base64, and would sign with what is left.
     try:
         key = b64decode(secret.removeprefix(_SECRET_PREFIX), validate=True)

@@ -6,6 +6,7 @@ from actors.names import (
     ActorKey,
     IngesterKey,
     LimiterKey,
+    ReceiverKey,
     SchedulerKey,
     actor_name,
     parse_name,
@@ -22,6 +23,7 @@ OWNER = bytes(range(16))
         (SchedulerKey(Core("10.0.0.1:9042", 13)), f"scheduler|10.0.0.1:9042:13|{OWNER.hex()}"),
         (IngesterKey(7), f"ingester|7|{OWNER.hex()}"),
         (LimiterKey(), f"limiter|limiter|{OWNER.hex()}"),
+        (ReceiverKey(), f"receiver|receiver|{OWNER.hex()}"),
     ],
 )
 def test_a_name_leads_back_to_its_place_and_owner(key: ActorKey, name: str) -> None:
@@ -44,6 +46,7 @@ def test_a_name_leads_back_to_its_place_and_owner(key: ActorKey, name: str) -> N
         f"scheduler|n1:x|{OWNER.hex()}",
         f"ingester|x|{OWNER.hex()}",
         f"limiter|1|{OWNER.hex()}",
+        f"receiver|1|{OWNER.hex()}",
     ],
 )
 def test_another_name_is_nobody_of_ours(name: str) -> None:

@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from actors.receipt_desk import ReceiptDesk
-from pipeline.command import decode_command
 from pipeline.errors import StoreUnavailable, WriteUnknown
 from pipeline.instant import Instant
 from pipeline.lane.gate import Gate
-from pipeline.later import CommandEntry, ReceiptRow
+from pipeline.later import ReceiptRow
 from pipeline.lifecycle import Event
 from pipeline.message import MessageId, PartitionKey
 from pipeline.route.receipts import Word, owner_row, provider_row
 from tests.support.faulty_store import FaultyStore
 from tests.support.gates import gate_of
 from tests.support.lane_actors import CountingConnector, LaneActors, reference_to
+from tests.support.told_lane import told
 from tests.support.virtual_time import in_virtual_time, pass_time
 
 
@@ -64,21 +64,6 @@ class Desks:
     async def told(self) -> list[tuple[MessageId, Event]]:
         """Return what the lane is told, each once."""
         return await told(self.actors)
-
-
-async def told(actors: LaneActors) -> list[tuple[MessageId, Event]]:
-    page = await actors.admin.port.read_commands(
-        actors.lane,
-        from_at=Instant(0),
-        through_at=Instant(1 << 62),
-        limit=1_000,
-        resume=None,
-    )
-    commands: dict[bytes, CommandEntry] = {entry.id: entry for _, entry in page.rows}
-    return sorted(
-        (MessageId(entry.message_id), Event(decode_command(entry.payload).event))
-        for entry in commands.values()
-    )
 
 
 @pytest.mark.parametrize("first", ["owner", "receiver"])

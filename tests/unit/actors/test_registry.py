@@ -11,6 +11,7 @@ from actors.names import (
     ActorKey,
     IngesterKey,
     LimiterKey,
+    ReceiverKey,
     SchedulerKey,
     actor_name,
     parse_name,
@@ -124,12 +125,13 @@ class World:
     async def close(self) -> None:
         self.closed_count += 1
 
-    def registry(self, *, has_limiter: bool = False) -> ShardRegistry:
+    def registry(self, *, has_limiter: bool = False, has_receiver: bool = False) -> ShardRegistry:
         return ShardRegistry(
             ingesters_count=2,
             platform_id=PLATFORM,
             open_ports=self.open_ports,
             has_limiter=has_limiter,
+            has_receiver=has_receiver,
         )
 
     def add(self, key: ActorKey, number: int) -> Actor:
@@ -438,4 +440,22 @@ async def test_a_platform_with_a_limit_has_one_limiter_that_stops_last() -> None
     assert successor != limiter
     await registry.drain()
     assert world.drained[-1] == successor
+    assert not world.living
+
+
+@in_virtual_time
+async def test_a_platform_with_receipts_has_one_receiver_that_stops_before_the_lanes() -> None:
+    world = World()
+    registry = world.registry(has_receiver=True)
+    await registry.start()
+    await pass_time(2 * ROUND_MS)
+    assert set(world.places()) == PLACES | {ReceiverKey()}
+    (receiver,) = world.serving(ReceiverKey())
+    await world.kill(receiver)
+    await pass_time(10 * ROUND_MS)
+    (successor,) = world.serving(ReceiverKey())
+    assert successor != receiver
+    await registry.drain()
+    lanes = [name for name in world.drained if name.startswith("scheduler")]
+    assert world.drained.index(successor) < min(map(world.drained.index, lanes))
     assert not world.living

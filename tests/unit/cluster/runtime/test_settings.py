@@ -352,6 +352,23 @@ def test_a_variable_that_is_not_ours_is_left_alone(place: Place) -> None:
             id="correlation without receipts",
         ),
         pytest.param(
+            "[connectors.a]\nkind = 'webhook'\nurl = 'https://a.example'\nreceipts = true",
+            "with receipts, receipt_secrets should hold one: callbacks are signed",
+            id="receipts that anybody may send",
+        ),
+        pytest.param(
+            "[connectors.a]\nkind = 'webhook'\nurl = 'https://a.example'\nprovider_class = 'C'\n"
+            "receipts = true\nreceipt_secrets = ['env:X']\nreceipts_by = 'reference'",
+            'with provider_class "C", receipts_by should be "message_id"',
+            id="correlation by what an answer tells",
+        ),
+        pytest.param(
+            "[connectors.a]\nkind = 'webhook'\nurl = 'https://a.example'\nreceipts = true\n"
+            "receipt_secrets = ['hunter2']",
+            "should name where the secret stands, as env:VARIABLE or file:PATH",
+            id="a secret of callbacks in the file",
+        ),
+        pytest.param(
             "[connectors.a]\nkind = 'webhook'\nurl = 'https://a.example'\nprovider_class = 'Q'",
             "connectors.a.provider_class = 'Q': should be",
             id="a class that no webhook has",

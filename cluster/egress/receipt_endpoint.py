@@ -1,0 +1,93 @@
+"""Where providers call back: `POST /receipts/<connector>`, over HTTP.
+
+It knows HTTP and nothing else: what a callback says, and whether it may, is decided by whom it is
+given to.  What is too long, too slow or too much is refused before that.  Encryption is left to
+what stands before it; nothing secret is in an answer, and a callback proves by its signature where
+it comes from.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Final, NamedTuple
+
+from aiohttp import web
+
+from pipeline.limits import (
+    CALLBACK_BYTES_MAX,
+    CALLBACK_READ_MS_MAX,
+    CALLBACKS_IN_FLIGHT_MAX,
+)
+
+_MS_PER_S: Final = 1_000
+_RETRY_AFTER_S: Final = "1"
+_SHUTDOWN_S: Final = 2.0
+
+
+class CallbackReply(NamedTuple):
+    """What a provider is answered; a reason is for who keeps the provider's side."""
+
+    status: HTTPStatus
+    reason: str = ""
+
+
+TakeCallback = Callable[[str, Mapping[str, str], bytes], Awaitable[CallbackReply]]
+"""Takes the connector's name, the headers (names in small letters) and the body."""
+
+
+class ReceiptEndpoint:
+    """One listening socket."""
+
+    def __init__(self, *, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        self._in_flight = 0
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, take: TakeCallback) -> int:
+        """Listen, and return the port.  Raises OSError if that cannot be."""
+
+        async def answer(request: web.Request) -> web.Response:
+            return await self._answer(request, take)
+
+        app = web.Application(client_max_size=CALLBACK_BYTES_MAX)
+        app.router.add_post("/receipts/{connector}", answer)
+        runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S
+        )
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self._host, self._port).start()
+        except BaseException:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        return int(runner.addresses[0][1])
+
+    async def close(self) -> None:
+        """Listen no more; what is being answered has a moment."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+
+    async def _answer(self, request: web.Request, take: TakeCallback) -> web.Response:
+        if self._in_flight >= CALLBACKS_IN_FLIGHT_MAX:
+            return _response(CallbackReply(HTTPStatus.SERVICE_UNAVAILABLE, "too many at once"))
+        self._in_flight += 1
+        try:
+            async with asyncio.timeout(CALLBACK_READ_MS_MAX / _MS_PER_S):
+                content = await request.read()
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            return _response(await take(request.match_info["connector"], headers, content))
+        except TimeoutError:
+            return _response(CallbackReply(HTTPStatus.REQUEST_TIMEOUT, "the body took too long"))
+        finally:
+            self._in_flight -= 1
+
+
+def _response(reply: CallbackReply) -> web.Response:
+    headers = {}
+    if reply.status is HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["retry-after"] = _RETRY_AFTER_S
+    text = reply.reason or reply.status.phrase
+    return web.json_response({"message": text}, status=reply.status, headers=headers)
