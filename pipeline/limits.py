@@ -106,6 +106,8 @@ CLAIMS_PER_HAND_OVER_MAX: Final = 4
 CLAIM_PAUSE_MS_MIN: Final = 100
 CLAIM_PAUSE_MS_MAX: Final = 5_000
 ENTRIES_UNRETIRED_MAX: Final = 4_096
+# From so many on, what has waited longer than H waits in the timers, so that entries can retire.
+ENTRIES_PARK_FROM: Final = 2_048
 WRITER_QUEUE_OPERATIONS_MAX: Final = 10_000
 # Requests of one connector that wait for an answer in one process.
 CONNECTOR_CONCURRENCY_MAX: Final = 1_024
@@ -136,6 +138,7 @@ HEALTH_COOLDOWN_MS_MAX: Final = 60_000
 HEALTH_PLACES_MIN_MAX: Final = 64
 STOP_WORD_CHARS_MAX: Final = 40
 
+assert ENTRIES_PARK_FROM < ENTRIES_UNRETIRED_MAX
 assert HEALTH_COOLDOWN_MS_MIN <= HEALTH_COOLDOWN_MS_MAX
 
 # --- permits ----------------------------------------------------------------------------------

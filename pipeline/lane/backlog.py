@@ -11,7 +11,7 @@ and the cursor comes by.
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from heapq import heappop, heappush
 from itertools import islice
 
@@ -64,6 +64,8 @@ class Backlog:
         self._stashed: dict[MessageId, list[tuple[Candidate, int]]] = {}
         self._later: dict[MessageId, Candidate] = {}
         self._later_due: list[tuple[Instant, MessageId]] = []
+
+        self.in_doubt: Collection[MessageId] = ()
 
         self.rows_read_count = 0
         self.bodies_missing_count = 0
@@ -148,6 +150,17 @@ class Backlog:
             if orders.is_stopped(item[1].group) and item[0] not in ruled
         )
         return list(islice(stopped, count))
+
+    def first_held(self, before: Instant, count: int) -> list[tuple[MessageId, Candidate]]:
+        """Return up to `count` messages that wait to be claimed and hold the offset before then."""
+        found: dict[MessageId, Candidate] = {}
+        for at, id_, _ in self._held:
+            if at >= before or len(found) == count:
+                break
+            candidate = self._queue.get(id_)
+            if candidate is not None and id_ not in self._ruled:
+                found[id_] = candidate
+        return list(found.items())
 
     def waiting_rows(self, group: str) -> list[TimerRow]:
         """Return the messages of a group that wait in memory for their time, as timers."""
@@ -356,7 +369,10 @@ class Backlog:
         if step & EVENT_MASK >= RESOLVED_FROM:
             return True
         awaited = attempt_awaited(step)
-        return attempt_of(step) > attempt if awaited is None else awaited > attempt
+        if awaited is not None:
+            return awaited > attempt
+        # One in doubt never waits for its row again, and its claim is named until it is settled.
+        return attempt_of(step) > attempt or id_ in self.in_doubt
 
     def _is_here(self, id_: MessageId) -> bool:
         return (

@@ -5,18 +5,22 @@ is under way at a time, too.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
-from pipeline.instant import Instant, later
+from pipeline.instant import Instant, earlier, later
 from pipeline.lane.actions import Action, WriteRuled
 from pipeline.lane.backlog import Backlog
 from pipeline.lane.commands import Commands
 from pipeline.lane.group_orders import GroupOrders
 from pipeline.lane.group_scan import end_of
+from pipeline.lane.recent import RecentSet
 from pipeline.lane.ruling import Batch, Ruling, fitting
 from pipeline.later import CommandPage, GroupOrder, TimerPage
 from pipeline.lifecycle import ATTEMPTS_MAX, Event, Step, attempt_of, step_after
-from pipeline.limits import RULINGS_AT_ONCE_MAX, Windows
+from pipeline.limits import ENTRIES_PARK_FROM, RULINGS_AT_ONCE_MAX, Windows
 from pipeline.message import Body, MessageId
+
+_US_PER_MS: Final = 1_000
 
 
 class Decisions:
@@ -25,6 +29,7 @@ class Decisions:
     def __init__(
         self,
         commands: Commands,
+        recent: RecentSet,
         backlog: Backlog,
         orders: GroupOrders,
         *,
@@ -32,6 +37,8 @@ class Decisions:
         now: Instant,
     ) -> None:
         self._commands = commands
+        self._recent = recent
+        self.parks_from = ENTRIES_PARK_FROM
         self._backlog = backlog
         self._orders = orders
         self._windows = windows
@@ -71,7 +78,7 @@ class Decisions:
             batch = self._commands.take()
             if batch is not None:
                 break
-        batch = batch or self._by_orders(now)
+        batch = batch or self._by_orders(now) or self._by_age(now)
         if batch is not None:
             batch.plan(now, self._windows)
             self._batch, self._is_durable = batch, not batch.is_durable_first
@@ -105,6 +112,37 @@ class Decisions:
         held = [ruling.id for ruling in rulings]
         self._backlog.begin_ruling(held)
         return Batch(rulings=rulings, held=held, reason="its group is stopped")
+
+    def _by_age(self, now: Instant) -> Batch | None:
+        """Let what waits for too long wait in the timers: it keeps entries from retiring."""
+        if self._recent.entries_count < self.parks_from:
+            return None
+        horizon_ms = self._windows.near_horizon_ms
+        rulings = []
+        for id_, row in self._backlog.first_held(earlier(now, horizon_ms), RULINGS_AT_ONCE_MAX):
+            is_ordered = bytes(row.pk) != id_
+            if is_ordered or attempt_of(step_after(row.fold, Event.DEFER)) >= ATTEMPTS_MAX:
+                continue
+            if row.body is None:
+                continue
+            # Ever longer, so that it is not put off for ever, but not beyond its end.
+            age_ms = max((now - row.born) // _US_PER_MS, horizon_ms + 1)
+            ends_at = end_of(row.born, row.body, self._windows.validity_ms_max)
+            due_at = min(later(now, age_ms), earlier(ends_at, horizon_ms))
+            if due_at <= later(now, horizon_ms):
+                continue
+            rulings.append(
+                Ruling(
+                    id_, row.pk, row.born, row.group, row.fold, Event.DEFER,
+                    due_at=due_at, body=row.body,
+                )
+            )  # fmt: skip
+        rulings = list(fitting(rulings))
+        if not rulings:
+            return None
+        held = [ruling.id for ruling in rulings]
+        self._backlog.begin_ruling(held)
+        return Batch(rulings=rulings, held=held, reason="it waited for too long")
 
     def take_ready(self) -> Batch:
         """Return the batch that the next append carries."""

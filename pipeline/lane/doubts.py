@@ -41,6 +41,7 @@ class Doubts:
         self._chance = chance
         self._windows = windows
         self._all: dict[tuple[int, int], Doubt] = {}
+        self.message_ids: set[MessageId] = set()
         self._due: list[tuple[Instant, int, int]] = []
         self._bodyless: dict[MessageId, Doubt] = {}
         self._bodies_asked = False
@@ -58,6 +59,7 @@ class Doubts:
         """Ask about a message after a while; it may have been asked about before."""
         key = (doubt.window.seq, doubt.position)
         known = self._all.setdefault(key, doubt)
+        self.message_ids.add(known.message_id)
         known.tries += 1
         wait_ms = int(self._policy.backoff_ms(known.tries) * self._chance.random())
         if known.window.bodies[known.position] is None:
@@ -74,7 +76,8 @@ class Doubts:
 
     def settle(self, window: Window, position: int) -> None:
         """Let go of a message: what became of it is known, or will not be."""
-        self._all.pop((window.seq, position), None)
+        if self._all.pop((window.seq, position), None) is not None:
+            self.message_ids.discard(window.message_ids[position])
 
     def bodies_to_read(self, now: Instant) -> list[tuple[PartitionKey, MessageId]]:
         """Return what a predecessor claimed, and nobody can hand over without its body."""

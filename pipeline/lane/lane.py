@@ -92,7 +92,9 @@ class Lane:
             windows=windows,
             now=now,
         )
-        self._decisions = Decisions(self._commands, self._backlog, orders, windows=windows, now=now)
+        self._decisions = Decisions(
+            self._commands, self._recent, self._backlog, orders, windows=windows, now=now
+        )
         self._batch_in_flight: Batch | None = None
         self._was_last_ruled = False
         self._timers = Timers(cursor=recovered.timer_cursor, windows=windows, now=now)
@@ -108,6 +110,8 @@ class Lane:
             windows=windows,
             now=now,
         )
+
+        self._backlog.in_doubt = self._claims.doubts.message_ids
 
         self._projection = Projection(
             retired_through=recovered.retired_through, windows=windows, now=now

@@ -123,6 +123,7 @@ class LaneWorld:
             else None
         )
         self.referenced: set[MessageId] = set()  # journaled with their references
+        self.parks_from = self.chance.choice([0, 10, 1_000])
         self.asks_count = self.resends_count = 0
         self.rows: list[Row] = []
         self._newest_at = START
@@ -281,6 +282,7 @@ class LaneWorld:
             chance=random.Random(self.chance.getrandbits(32)),
             now=self.now,
         )
+        lane.decisions.parks_from = self.parks_from
         return Owner(lane, self.epoch)
 
     def step(self, owner: Owner, *, is_calm: bool = False) -> bool:

@@ -359,3 +359,20 @@ def test_a_group_order_ends_the_wait_of_nobody_else() -> None:
     story = commanded()
     story.orders = [GroupOrder("default/other", "pause", NOW, b"o" * 16, "ada")]
     story.ask_group("expedite").tell("applied ring:a CLAIM:a")
+
+
+# --- what waits for too long ----------------------------------------------------------------------
+
+
+def test_what_waits_longer_than_h_is_put_off_when_too_much_is_unretired() -> None:
+    story = commanded()
+    story.lane.decisions.parks_from = 0
+    story.tell("ring:a,b,c,d CLAIM:a,b,c,d applied HAND:a,b,c,d ring:e row:e NOCLAIM")
+    for _ in range(H // 1_000):
+        story.tell("+1000 row")
+    assert not story._asked(act.WriteRuled)
+    story.tell("+1000")
+    [timer] = story.asked_for(act.WriteRuled).timers
+    assert (name_of(timer[1]), timer[4]) == ("e", 2)
+    assert timer[0] > later(story.now, H)
+    story.written().tell("applied NOCLAIM")

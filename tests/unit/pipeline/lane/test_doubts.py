@@ -60,3 +60,16 @@ def test_a_connector_has_no_more_claims_than_it_can_hand_over_soon() -> None:
         "ring:a,b,c,d CLAIM:a,b applied HAND:a,b NOAPPEND part:a=TAKE CLAIM:c SAYS:a=TAKE"
         " applied part:b=TAKE CLAIM:d"
     )
+
+
+@pytest.mark.parametrize("provider_class", [K, Q])
+def test_what_is_in_doubt_for_hours_does_not_hold_the_offset(provider_class: ProviderClass) -> None:
+    story = LaneStory(gate=gate_of(provider_class=provider_class))
+    story.tell(f"{HANDED} row:a settle")
+    for _ in range(8):
+        story.tell("+1000 row settle")
+    assert story.lane.offset <= story.born("a")
+    story.tell("lost DOUBT:1")
+    for _ in range(8):
+        story.tell("+1000 row settle")
+    assert story.lane.offset > story.born("a")
