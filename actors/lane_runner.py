@@ -16,6 +16,7 @@ import structlog
 
 from actors.lane_rulings import LaneRulings
 from actors.lane_takeover import FIRST_SEGMENT, LaneTakeover
+from actors.listing_watch import read_suppressions
 from actors.receipt_desk import ReceiptDesk
 from cluster.topology.generation import Generation
 from pipeline.errors import StoreUnavailable, WriteUnknown
@@ -26,6 +27,7 @@ from pipeline.lane import actions as act
 from pipeline.lane.admission import Admission
 from pipeline.lane.gate import Gate
 from pipeline.lane.lane import Lane
+from pipeline.lane.suppressions import ListingTenants
 from pipeline.lane.takeover import OwnerWatch
 from pipeline.lane_id import LaneId
 from pipeline.lifecycle import Event
@@ -53,6 +55,7 @@ class LaneRunnerPorts:
     gate: Gate
     book: LimitBook
     desk: PermitDesk
+    lists: ListingTenants
     clock: Clock
     watch: OwnerWatch
     generation: Generation
@@ -140,6 +143,7 @@ class LaneRunner:
             windows=self._windows,
             gate=self._ports.gate,
             admission=Admission(self.lane_id, book=self._ports.book, desk=self._ports.desk),
+            lists=self._ports.lists,
             retry_policy=_RETRIES,
             chance=Random(),
             now=self._ports.clock.now(),
@@ -248,6 +252,9 @@ class LaneRunner:
                     lambda folds: lane.on_folds([id_ for _, id_ in keys], folds),
                     lambda: lane.on_folds_failed(now=now()),
                 )
+            case act.ReadSuppressions():
+                found = await read_suppressions(store, self._ports.generation, action.keys)
+                lane.on_suppressions(found, now=now())
             case act.Project(rows=rows):
                 await self._attempt(
                     store.project(self._core, rows),

@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 
 from actors.lane_runner import LaneRunner, LaneRunnerPorts, runner_report
+from actors.listing_watch import ListingWatch
 from actors.permits import LimiterDoor, PermitClient
 from cluster.runtime.routing import limited_connectors
 from cluster.topology.generation import Core, Generation
@@ -18,6 +19,7 @@ from pipeline.errors import StoreUnavailable, WriteUnknown
 from pipeline.ingest.accept import core_of
 from pipeline.ingest.doorbell import decode_doorbell
 from pipeline.lane.gate import Gate
+from pipeline.lane.suppressions import ListingTenants
 from pipeline.lane.takeover import GONE, OwnerWatch
 from pipeline.lane_id import LaneId
 from pipeline.limits import Windows
@@ -74,6 +76,7 @@ class Scheduler:
         self._is_draining = False
         self._desk = PermitDesk(config.actor_name)
         self._permits: PermitClient | None = None
+        self._lists = ListingTenants()
 
     async def start(self) -> None:
         """Open the ports, take the lanes, begin to beat.
@@ -90,11 +93,14 @@ class Scheduler:
                     raise
                 self._ports = ports
                 await self._ask_for_permits(ports)
+                watch = ListingWatch(ports.store, ports.generations, self._lists, clock=ports.clock)
+                await watch.look()
                 create = asyncio.get_running_loop().create_task
                 self._loops = [
                     create(self._beat_for_ever(ports)),
                     create(self._look_for_lanes_for_ever(ports)),
                     create(self._sweep_for_ever(ports)),
+                    create(watch.run()),
                 ]
 
     async def _ask_for_permits(self, ports: SchedulerPorts) -> None:
@@ -214,6 +220,7 @@ class Scheduler:
                 gate=gate,
                 book=ports.book,
                 desk=self._desk,
+                lists=self._lists,
                 clock=ports.clock,
                 watch=self._watch,
                 generation=generation,

@@ -205,6 +205,14 @@ class Suppressions(Protocol):
         ...
 
 
+class SuppressionLists(Suppressions, Protocol):
+    """A scheduler, which must know of whom it has to ask."""
+
+    async def read_listing_tenants(self, core: Core, *, limit: int) -> list[str]:
+        """Return up to `limit` tenants that have a suppression at this core, in order."""
+        ...
+
+
 class Restored(Protocol):
     """Whoever must know that the data comes from a backup."""
 
@@ -230,7 +238,7 @@ class LaterIngest(TimerWriter, CommandWriter, ResultReader, Receipts, Suppressio
 
 
 class LaterLane(
-    TimerWriter, CommandWriter, GroupOrderReader, Receipts, Suppressions, Restored, Protocol
+    TimerWriter, CommandWriter, GroupOrderReader, Receipts, SuppressionLists, Restored, Protocol
 ):
     """What the scheduler of a core has of this."""
 

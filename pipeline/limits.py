@@ -183,6 +183,16 @@ REASON_CHARS_MAX: Final = 1_000
 
 # Suppressions that one write notes.
 SUPPRESSIONS_A_WRITE_MAX: Final = 1_000
+
+# For so long after a read began it may be relied on that nobody was put on a list since.
+SUPPRESSION_FRESH_MS_MAX: Final = 2_000
+# How often a process reads which tenants have a list; it may miss one reading and still know.
+LISTING_TENANTS_READ_MS: Final = 900
+assert 2 * LISTING_TENANTS_READ_MS < SUPPRESSION_FRESH_MS_MAX
+# Of more tenants than that a process asks about everybody.
+LISTING_TENANTS_MAX: Final = 1_000
+# After a read that was not answered.
+SUPPRESSION_REPEAT_MS: Final = 250
 # Of each kind of finding; the others are counted.
 FINDINGS_KEPT_MAX: Final = 1_000
 ID_PREFIX_DIGITS_MIN: Final = 8

@@ -54,6 +54,15 @@ class _Head(msgspec.Struct, array_like=True, frozen=True, gc=False):
     expires_at: int | None
 
 
+class _Address(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The fields of an encoded Submission that say who it is from and for."""
+
+    expires_at: int | None
+    tenant: str
+    channel: str
+    recipient: str
+
+
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(Submission)
 
@@ -92,6 +101,15 @@ def expiry_of(body: Body) -> Instant | None:
     """Return when the submission of a body expires, None if it does not say so."""
     expires_at = _head_decoder.decode(body).expires_at
     return None if expires_at is None else Instant(expires_at)
+
+
+_address_decoder: Final = msgspec.msgpack.Decoder(_Address)
+
+
+def addressee_of(body: Body) -> tuple[str, str, str]:
+    """Return the tenant, the channel and the recipient of a body's submission."""
+    address = _address_decoder.decode(body)
+    return address.tenant, address.channel, address.recipient
 
 
 def is_scheduled(body: Body) -> bool:

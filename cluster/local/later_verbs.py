@@ -149,6 +149,12 @@ class LaterVerbs(ABC):
         """Return those of the keys that are suppressed."""
         return await self._file(core).reader.read(partial(suppressions.read, keys=keys))
 
+    async def read_listing_tenants(self, core: Core, *, limit: int) -> list[str]:
+        """Return up to `limit` tenants that have a suppression at this core, in order."""
+        return await self._file(core).reader.read(
+            partial(suppressions.listing_tenants, limit=limit)
+        )
+
     @abstractmethod
     def _file(self, core: Core) -> CoreFile:
         """Return the file of a core."""

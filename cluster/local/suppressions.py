@@ -26,6 +26,16 @@ _OF_TENANT: Final = f"""
 SELECT {_COLUMNS} FROM suppressions
 WHERE tenant = ? AND key > ? AND NOT is_removed ORDER BY key LIMIT ?
 """
+# From tenant to tenant, not through what each of them lists.
+_TENANTS: Final = """
+WITH RECURSIVE listing (tenant) AS (
+    SELECT min(tenant) FROM suppressions WHERE NOT is_removed
+    UNION ALL
+    SELECT (SELECT min(tenant) FROM suppressions WHERE NOT is_removed AND tenant > listing.tenant)
+    FROM listing WHERE listing.tenant IS NOT NULL
+)
+SELECT tenant FROM listing WHERE tenant IS NOT NULL LIMIT ?
+"""
 
 
 def put(transaction: Transaction, rows: Sequence[SuppressionRow]) -> None:
@@ -48,3 +58,8 @@ def of_tenant(
 ) -> list[SuppressionRow]:
     """Return up to `limit` rows of a tenant behind a key, in order of key."""
     return [SuppressionRow(*row) for row in connection.execute(_OF_TENANT, (tenant, after, limit))]
+
+
+def listing_tenants(connection: sqlite3.Connection, *, limit: int) -> list[str]:
+    """Return up to `limit` tenants that list somebody, in order."""
+    return [tenant for (tenant,) in connection.execute(_TENANTS, (limit,))]

@@ -15,6 +15,7 @@ from pipeline.message import (
     TimerRow,
 )
 from pipeline.ports import BookCell
+from pipeline.route.suppression import SuppressionKey
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,16 @@ class ReadFolds:
     """Answer: `on_folds`."""
 
     keys: Sequence[tuple[PartitionKey, MessageId]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadSuppressions:
+    """Read who of these is on a list; each key is at the core of its own token.
+
+    Answer: `on_suppressions`.
+    """
+
+    keys: Sequence[SuppressionKey]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +218,7 @@ Action = (
     | WriteLater
     | ReadBodies
     | ReadFolds
+    | ReadSuppressions
     | Append
     | HandOverWindow
     | AskProvider

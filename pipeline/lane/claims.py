@@ -22,6 +22,7 @@ from pipeline.lane.judgement import Judgement
 from pipeline.lane.recent import RecentSet
 from pipeline.lane.retries import Retries
 from pipeline.lane.selection import Selection
+from pipeline.lane.suppressions import Suppressions
 from pipeline.lane.window import (
     Answer,
     Candidate,
@@ -56,6 +57,7 @@ class Claims:
         gate: Gate,
         *,
         admission: Admission,
+        suppressions: Suppressions,
         retry_policy: RetryPolicy,
         chance: Random,
         windows: Windows,
@@ -69,7 +71,7 @@ class Claims:
         self.retries = Retries(retry_policy, chance=chance, windows=windows, now=now)
         self.doubts = Doubts(retry_policy, chance=chance, windows=windows)
 
-        self._selection = Selection(backlog, gate, admission, windows=windows)
+        self._selection = Selection(backlog, gate, admission, suppressions, windows=windows)
         self._judgement = Judgement(gate, self.doubts, self.retries, windows=windows)
 
         self._open: dict[int, Window] = {}
@@ -231,6 +233,10 @@ class Claims:
             self._gate.on_submit(window.connector, now=now)
             send_before = later(now, self._windows.send_deadline_ms)
             actions.append(window.hand_over_again(positions, send_before=send_before))
+
+    def look_up(self, now: Instant) -> list[Action]:
+        """Return what must be read before candidates are claimed."""
+        return self._selection.look_up(now)
 
     def turn(self, now: Instant) -> str:
         """Return the connector that the next append speaks of, "" for none."""

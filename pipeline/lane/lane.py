@@ -36,6 +36,7 @@ from pipeline.lane.recent import RecentSet
 from pipeline.lane.recovery import Recovered
 from pipeline.lane.references import References
 from pipeline.lane.ruling import Batch
+from pipeline.lane.suppressions import ListingTenants, Suppressions
 from pipeline.lane.timers import Timers
 from pipeline.lane.window import Candidate
 from pipeline.later import TimerPage
@@ -49,6 +50,7 @@ from pipeline.message import Body, MessageId, PartitionKey, TimerRow
 from pipeline.outcome import Outcomes
 from pipeline.ports import BookCell, BufferPage
 from pipeline.route.retry_policy import RetryPolicy
+from pipeline.route.suppression import SuppressionKey
 
 _FIRST_CLAIM: Final = next_claim(None)
 
@@ -63,6 +65,7 @@ class Lane:
         windows: Windows,
         gate: Gate,
         admission: Admission,
+        lists: ListingTenants,
         retry_policy: RetryPolicy,
         chance: Random,
         now: Instant,
@@ -100,11 +103,13 @@ class Lane:
         self._timers = Timers(cursor=recovered.timer_cursor, windows=windows, now=now)
         self._timer_cursor = recovered.timer_cursor
         self._command_cursor = recovered.command_cursor
+        self._suppressions = Suppressions(lists)
         self._claims = Claims(
             self._recent,
             self._backlog,
             gate,
             admission=admission,
+            suppressions=self._suppressions,
             retry_policy=retry_policy,
             chance=chance,
             windows=windows,
@@ -331,6 +336,13 @@ class Lane:
         """Note that folds could not be read; the ids stay pending."""
         self._backlog.on_folds_failed(now=now)
 
+    def on_suppressions(self, found: Mapping[SuppressionKey, str | None], *, now: Instant) -> None:
+        """Take the answer to `ReadSuppressions`: why each is on a list, None: is on none.
+
+        A key that could not be read is missing; it is asked for again.
+        """
+        self._suppressions.on_read(found, now=now)
+
     def on_applied(self, seq: int, *, now: Instant) -> None:
         """Take the definite yes to the append in flight."""
         append, entry = self._in_flight, self._in_flight_entry
@@ -441,6 +453,8 @@ class Lane:
             for id_, event in self._commands.early_receipts():
                 self._claims.on_receipt(id_, event, now=now)
             actions.extend(self._decisions.decide(now))
+            # What is due now is a candidate from here on.
+            actions.extend(self._claims.look_up(now))
         if self._in_flight is None:
             self._decide_append(now, actions)
         actions.extend(self._projection.decide(now, is_draining=self._is_draining))

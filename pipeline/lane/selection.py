@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pipeline.instant import Instant, later
+from pipeline.lane.actions import Action
 from pipeline.lane.admission import Admission
 from pipeline.lane.backlog import Backlog
 from pipeline.lane.entry import EntryBuilder
 from pipeline.lane.gate import Gate
+from pipeline.lane.suppressions import Suppressions, add_suppression_lines
 from pipeline.lane.window import (
     Candidate,
     Window,
@@ -28,11 +30,18 @@ class Selection:
     """Takes candidates out of the backlog: those that expired, and those that may leave now."""
 
     def __init__(
-        self, backlog: Backlog, gate: Gate, admission: Admission, *, windows: Windows
+        self,
+        backlog: Backlog,
+        gate: Gate,
+        admission: Admission,
+        suppressions: Suppressions,
+        *,
+        windows: Windows,
     ) -> None:
         self._backlog = backlog
         self._gate = gate
         self._admission = admission
+        self._suppressions = suppressions
         self._windows = windows
 
     def connectors(self, now: Instant, *, room: int) -> Sequence[str]:
@@ -53,6 +62,7 @@ class Selection:
         while taken and lines_bytes([c.group for _, c in taken], {}) > room_bytes:
             taken = taken[: len(taken) // 2]
         taken = self._expire(builder, taken, now=now)
+        taken = self._suppress(builder, taken, now=now, room_bytes=room_bytes)
         taken, permits = self._admission.admit(connector, taken, now=now)
         if not taken:
             return None
@@ -92,9 +102,30 @@ class Selection:
             add_expiry_line(builder, *taken[n])
         return [pair for n, pair in enumerate(taken) if n not in expired]
 
+    def look_up(self, now: Instant) -> list[Action]:
+        """Return the read that says which of the first candidates nobody wants."""
+        if not self._backlog.has_candidates or not self._suppressions.may_ask(now):
+            return []
+        candidates = self._backlog.first_candidates(self._windows.claims_open_max)
+        return self._suppressions.ask(candidates, now)
+
+    def _suppress(
+        self, builder: EntryBuilder, taken: _Pairs, *, now: Instant, room_bytes: int
+    ) -> _Pairs:
+        """End what its recipient does not want; return the others."""
+        reasons = self._suppressions.reasons(taken, now)
+        if not reasons:
+            return taken
+        unwanted = [taken[n] for n in reasons]
+        self._backlog.claim(id_ for id_, _ in unwanted)
+        room_bytes -= lines_bytes([c.group for _, c in taken], {})
+        add_suppression_lines(builder, unwanted, list(reasons.values()), room_bytes=room_bytes)
+        return [pair for n, pair in enumerate(taken) if n not in reasons]
+
     def _choose(self, now: Instant, room: int) -> Mapping[str, _Pairs]:
         """Return who may have which of the first candidates."""
-        taken = self._backlog.first_candidates(room)
+        first = self._backlog.first_candidates(room + self._suppressions.waiting_count)
+        taken = self._suppressions.known(first, now)[:room]
         attempts = [
             1 if candidate.fold is None else attempt_awaited(Step(candidate.fold)) or 1
             for _, candidate in taken

@@ -180,3 +180,20 @@ class SuppressionsContract:
             written += mine[:2]
         found = await suppressions_of(queries, "acme", limit=limit)
         assert sorted(found) == sorted(written)
+
+    async def test_it_is_known_which_tenants_have_a_list(
+        self, store: Store, other_store: Store, under_test: StoreUnderTest, rows: Rows
+    ) -> None:
+        assert await store.read_listing_tenants(rows.core, limit=10) == []
+        keys = rows.ids(7)
+        tenants = ("b", "a", "c", "a", "b", "d", "a")
+        await store.put_suppressions(
+            rows.core,
+            [suppression(key, tenant=one) for key, one in zip(keys, tenants, strict=True)],
+        )
+        assert await other_store.read_listing_tenants(rows.core, limit=10) == ["a", "b", "c", "d"]
+        assert await other_store.read_listing_tenants(rows.core, limit=2) == ["a", "b"]
+        await other_store.remove_suppressions(rows.core, [keys[2], keys[3]], at=Instant(BORN + 1))
+        assert await store.read_listing_tenants(rows.core, limit=10) == ["a", "b", "d"]
+        other = next(core for core in under_test.generation.cores if core != rows.core)
+        assert await store.read_listing_tenants(other, limit=10) == []

@@ -24,6 +24,7 @@ def run(seed: int) -> LaneWorld:
     replay_rate = chance.choice([0.0, 0.02, 0.05])
     submit_rate = chance.choice([0.05, 0.15])
     command_rate = chance.choice([0.0, 0.03])
+    suppress_rate = chance.choice([0.0, 0.01, 0.03])
     pace_ms = chance.choice([1, 20, 200, 1_000])
     for _ in range(STEPS):
         dice = chance.random()
@@ -37,6 +38,8 @@ def run(seed: int) -> LaneWorld:
             world.take_over()
         elif dice < submit_rate + 0.1 + replay_rate + takeover_rate + command_rate:
             world.command()
+        elif dice < submit_rate + 0.1 + replay_rate + takeover_rate + command_rate + suppress_rate:
+            world.suppress()
         elif dice < 0.35:
             world.tick(chance.randrange(1, 2 * pace_ms + 1))
         else:

@@ -9,7 +9,7 @@ from pipeline.instant import DurationMs, Instant, later
 from pipeline.lane.entry import Entry
 from pipeline.later import CommandEntry, CommandPage, CommandRow, EditionRow, GroupOrder
 from pipeline.lifecycle import EVENT_MASK, Event
-from pipeline.message import Body, MessageId, PartitionKey
+from pipeline.message import Body, MessageId, PartitionKey, tenant_of
 
 ASKED_BY_PEOPLE = (
     CommandKind.CANCEL,
@@ -28,7 +28,7 @@ class CommandDesk:
 
     chance: random.Random
     near_horizon_ms: DurationMs
-    body_of: Callable[[str], Body]
+    body_of: Callable[[str, str], Body]  # of a content and a tenant
     rows: list[CommandRow] = field(default_factory=list)
     orders: dict[tuple[str, str], GroupOrder] = field(default_factory=dict)
     editions: dict[MessageId, EditionRow] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class CommandDesk:
         kind = self.chance.choice(ASKED_BY_PEOPLE)
         due_at, body, event = None, b"", 0
         if kind is CommandKind.EDIT:
-            body = self.body_of(f"edited {len(self.rows)}")
+            body = self.body_of(f"edited {len(self.rows)}", tenant_of(group))
         if kind in (CommandKind.EDIT, CommandKind.PAUSE):
             due_at = later(at, self.chance.randrange(3 * self.near_horizon_ms))
         if kind is CommandKind.RESOLVE:

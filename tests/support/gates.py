@@ -1,10 +1,12 @@
 """Gates of a channel with one connector, and lanes without limits."""
 
+from collections.abc import Collection
 from dataclasses import replace
 
-from pipeline.instant import DurationMs
+from pipeline.instant import DurationMs, Instant
 from pipeline.lane.admission import Admission
 from pipeline.lane.gate import ConnectorTerms, Gate
+from pipeline.lane.suppressions import ListingTenants
 from pipeline.lane_id import LaneId
 from pipeline.limits import KEY_LIFE_MS
 from pipeline.outcome import ProviderClass
@@ -19,6 +21,13 @@ LANE = LaneId(1, "n1", 0, "sms", "bulk-1")
 # So patient that it never turns red.
 PATIENT = HealthRule(failures_in_row_max=1_000_000)
 _RECEIPTS = ReceiptTerms()
+
+
+class NoLists(ListingTenants):
+    """Knows at every instant that no tenant has a list."""
+
+    def known(self, now: Instant) -> Collection[str]:
+        return frozenset()
 
 
 def gate_of(

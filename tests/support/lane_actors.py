@@ -21,7 +21,7 @@ from pipeline.route.lease import PermitDesk
 from pipeline.route.permits import LimitBook
 from tests.contract.store_under_test import make_body
 from tests.support.faulty_store import FaultyStore, StoreWorld
-from tests.support.gates import gate_of
+from tests.support.gates import NoLists, gate_of
 from tests.support.virtual_time import loop_now, pass_time
 
 PLATFORM, OTHER_PLATFORM = b"today-", b"before"
@@ -179,6 +179,7 @@ class LaneActors:
                 gate=gate or gate_of("counting"),
                 book=LimitBook(),
                 desk=PermitDesk(name),
+                lists=NoLists(),
                 clock=self.clock,
                 watch=OwnerWatch(steal_after_ms=windows.steal_after_ms),
                 generation=self.generation,

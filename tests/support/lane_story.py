@@ -41,6 +41,7 @@ from pipeline.lane.entry import NOT_NAMED, Entry, decode_entry
 from pipeline.lane.gate import Gate
 from pipeline.lane.lane import Lane
 from pipeline.lane.recovery import Recovered
+from pipeline.lane.suppressions import ListingTenants
 from pipeline.later import CommandPage, CommandRow, GroupOrder
 from pipeline.lifecycle import EVENT_MASK, TRANSITIONS, Event, MessageState, Step, step_of
 from pipeline.limits import Windows
@@ -49,7 +50,7 @@ from pipeline.outcome import Outcomes
 from pipeline.ports import BufferPage, TimerPage
 from pipeline.route.retry_policy import RetryPolicy
 from tests.support.fake_clock import NOW
-from tests.support.gates import gate_of, unlimited
+from tests.support.gates import NoLists, gate_of, unlimited
 from tests.support.lane_world import body_of
 
 WINDOWS: Final = Windows(claims_open_max=4)
@@ -91,6 +92,7 @@ class LaneStory:
         windows: Windows = WINDOWS,
         borns: dict[str, Instant] | None = None,
         gate: Gate | None = None,
+        lists: ListingTenants | None = None,
         now: Instant = NOW,
         answers_rulings: bool = True,
     ) -> None:
@@ -112,6 +114,7 @@ class LaneStory:
             windows=windows,
             gate=gate or gate_of(),
             admission=unlimited(),
+            lists=lists or NoLists(),
             retry_policy=RetryPolicy(
                 backoff_base_ms=DurationMs(1_000), backoff_cap_ms=DurationMs(3_600_000)
             ),

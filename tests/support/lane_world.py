@@ -17,6 +17,7 @@ from pipeline.lane.books import decode_counts
 from pipeline.lane.entry import Entry, decode_entry, encode_entry
 from pipeline.lane.lane import Lane
 from pipeline.lane.recovery import JournalReadBack
+from pipeline.lane.suppressions import ListingTenants
 from pipeline.lifecycle import (
     EVENT_MASK,
     RESOLVED_FROM,
@@ -37,6 +38,7 @@ from pipeline.message import (
     TimerRow,
     encode_body,
     group_key,
+    tenant_of,
 )
 from pipeline.outcome import Outcomes, ProviderClass, ReceiptsBy
 from pipeline.ports import BookCell, BufferPage, JournalEntry, TimerPage
@@ -45,6 +47,7 @@ from pipeline.route.retry_policy import RetryPolicy
 from tests.support.command_desk import CommandDesk
 from tests.support.gates import gate_of, unlimited
 from tests.support.receipts_world import ReceiptsWorld
+from tests.support.suppression_lists import SuppressionLists
 
 WINDOWS = Windows(
     claims_open_max=4,
@@ -57,17 +60,24 @@ RETRIES = RetryPolicy(
     backoff_base_ms=DurationMs(700), backoff_cap_ms=DurationMs(20_000), attempts_max=6
 )
 START = Instant(1_700_000_000_000_000)
-GROUPS = ("default/a", "default/b")
+GROUPS = ("default/a", "default/b", "other/a")
+RECIPIENTS = tuple(f"+44770090000{n}" for n in range(5))
 
 
-def body_of(content: str, expires_at: Instant | None = None) -> Body:
+def body_of(
+    content: str,
+    expires_at: Instant | None = None,
+    *,
+    tenant: str = "default",
+    recipient: str = RECIPIENTS[0],
+) -> Body:
     return Body(
         encode_body(
             Submission(
                 expires_at=expires_at,
-                tenant="default",
+                tenant=tenant,
                 channel="sms",
-                recipient="+447700900000",
+                recipient=recipient,
                 content=content,
             )
         )
@@ -93,6 +103,7 @@ class Errand:
 class Owner:
     lane: Lane
     epoch: int
+    lists: ListingTenants
     errands: list[Errand] = field(default_factory=list)
     read_through: Instant = START
     commands_through: Instant = START
@@ -143,10 +154,12 @@ class LaneWorld:
         self.retired_through = -1
         self.journaled_steps: dict[MessageId, set[int]] = {}
         self.timeline: dict[MessageId, set[int]] = {}
+        self.lists = SuppressionLists()
+        self.suppressions_count = 0
         self.cells: dict[str, BookCell] = {}
         self.copies: Counter[MessageId] = Counter()
         self.taken: Counter[MessageId] = Counter()
-        self.desk = CommandDesk(self.chance, WINDOWS.near_horizon_ms, body_of)
+        self.desk = CommandDesk(self.chance, WINDOWS.near_horizon_ms, self._edition)
         self.zombies: list[Owner] = []
         self.takeovers_count = 0
         self.owner = self._take_over()
@@ -157,9 +170,14 @@ class LaneWorld:
         """A message is accepted: its first row lands now, and is seen a little later."""
         id_ = MessageId(self.chance.randbytes(16))
         expires = later(self.now, 4_000) if self.chance.random() < 0.05 else None
-        self.bodies[id_] = body_of(id_.hex(), expires)
+        self.groups[id_] = group = self.chance.choice(GROUPS)
+        self.bodies[id_] = body_of(
+            id_.hex(),
+            expires,
+            tenant=tenant_of(group),
+            recipient=self.chance.choice(RECIPIENTS),
+        )
         self.borns[id_] = earlier(self.now, self.chance.randrange(100))
-        self.groups[id_] = self.chance.choice(GROUPS)
         kind = self.chance.random()
         if kind < 0.1:
             self.dues[id_] = later(
@@ -243,10 +261,26 @@ class LaneWorld:
             else:
                 self.write_row(id_)
 
+    def _edition(self, content: str, tenant: str) -> Body:
+        return body_of(content, tenant=tenant, recipient=self.chance.choice(RECIPIENTS))
+
+    def suppress(self) -> None:
+        """Somebody wants nothing more, or wants messages again."""
+        if self.bodies:
+            body = self.bodies[self.chance.choice(sorted(self.bodies))]
+            if self.chance.random() < 0.7:
+                self.lists.put(body, self.now)
+            else:
+                self.lists.remove(body)
+
     def tick(self, duration_ms: int) -> None:
         self.now = later(self.now, duration_ms)
         if self.receipts is not None:
             self.receipts.receive(now=self.now)
+        for owner in (self.owner, *self.zombies):
+            if self.chance.random() < 0.7:
+                tenants = self.lists.tenants() if self.chance.random() < 0.9 else None
+                owner.lists.on_read(tenants, as_of=self.now)
 
     def take_over(self) -> None:
         if self.receipts is not None and self.receipts.chance.random() < 0.5:
@@ -273,17 +307,19 @@ class LaneWorld:
             page = [JournalEntry(seq, self.journal[seq]) for seq in seqs[:3]]
             read_back.on_entries(page, limit=3)
         recovered = read_back.result()
+        lists = ListingTenants()
         lane = Lane(
             recovered,
             windows=WINDOWS,
             gate=self.gate,
             admission=unlimited(),
+            lists=lists,
             retry_policy=RETRIES,
             chance=random.Random(self.chance.getrandbits(32)),
             now=self.now,
         )
         lane.decisions.parks_from = self.parks_from
-        return Owner(lane, self.epoch)
+        return Owner(lane, self.epoch, lists)
 
     def step(self, owner: Owner, *, is_calm: bool = False) -> bool:
         """Carry out one step of one errand; return whether there was one."""
@@ -362,6 +398,11 @@ class LaneWorld:
                 if fails:
                     return lambda: lane.on_folds_failed(now=self.now)
                 return lambda: lane.on_folds([id_ for _, id_ in keys], folds)
+            case act.ReadSuppressions(keys=listed):
+                said = self.lists.read(listed)
+                if fails:
+                    said = {key: why for key, why in said.items() if self.chance.random() < 0.5}
+                return lambda: lane.on_suppressions(said, now=self.now)
             case act.Project(rows=rows):
                 if not fails or self.chance.random() < 0.5:
                     for id_, _, step, _, _ in rows:
@@ -583,6 +624,11 @@ class LaneWorld:
                 waits = attempt_awaited(Step(max(steps)) if steps else None)
                 assert waits == step >> 24, "claimed, though it does not wait for a claim"
                 self.desk.check_claim(self.groups[id_])
+                body = self.desk.edited.get(id_, self.bodies[id_])
+                self.lists.check_claim(body, entry.at)
+            if step & EVENT_MASK == Event.SUPPRESS:
+                self.lists.check_suppressed(self.desk.edited.get(id_, self.bodies[id_]))
+                self.suppressions_count += 1
             steps.add(step)
         self.referenced.update(entry.message_ids[n] for n in entry.references)
         self.desk.on_journaled(entry, self.dues)
@@ -686,7 +732,7 @@ class LaneWorld:
                     assert self.taken[id_] == 0
                 case MessageState.CANCELLED:
                     assert self.copies[id_] == 0 or self.taken[id_] == 0
-                case MessageState.EXPIRED:
+                case MessageState.EXPIRED | MessageState.SUPPRESSED:
                     assert self.taken[id_] == 0
                 case state:
                     assert state is MessageState.UNCERTAIN, state

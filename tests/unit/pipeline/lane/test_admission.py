@@ -17,7 +17,7 @@ from pipeline.route.limiter import PermitDealer
 from pipeline.route.permits import Limit, LimitBook
 from pipeline.route.retry_policy import RetryPolicy
 from tests.support.fake_clock import NOW
-from tests.support.gates import LANE, gate_of
+from tests.support.gates import LANE, NoLists, gate_of
 from tests.support.lane_story import GROUP, NoJitter, fresh
 from tests.support.lane_world import body_of
 from tests.support.no_commands import answer_no_commands
@@ -40,6 +40,7 @@ class LimitedLane:
             windows=WINDOWS,
             gate=gate_of(),
             admission=Admission(LANE, book=book, desk=self.desk),
+            lists=NoLists(),
             retry_policy=RetryPolicy(),
             chance=NoJitter(),
             now=NOW,

@@ -26,7 +26,7 @@ from pipeline.outcome import Outcomes
 from pipeline.ports import JournalEntry
 from pipeline.route.retry_policy import RetryPolicy
 from tests.support.fake_clock import NOW
-from tests.support.gates import gate_of, unlimited
+from tests.support.gates import NoLists, gate_of, unlimited
 from tests.support.lane_story import fresh
 from tests.support.lane_world import body_of
 from tests.support.no_commands import answer_no_commands
@@ -64,6 +64,7 @@ class Journal:
             fresh(windows=self.windows),
             windows=self.windows,
             admission=unlimited(),
+            lists=NoLists(),
             retry_policy=RetryPolicy(),
             chance=Random(0),
             gate=gate_of("c" * 64),
@@ -178,6 +179,7 @@ def test_what_a_successor_says_of_open_claims_fits(group_of: Callable[[int], str
         read_back.result(),
         windows=successor.windows,
         admission=unlimited(),
+        lists=NoLists(),
         retry_policy=RetryPolicy(),
         chance=Random(0),
         gate=gate_of("c" * 64),
