@@ -9,7 +9,7 @@ of several rounds counts, as on a shared machine the others measure the neighbou
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from pipeline.lane.admission import Admission
 from pipeline.lane.gate import ConnectorTerms, Gate
 from pipeline.lane.lane import Lane
 from pipeline.lane.recovery import Recovered
+from pipeline.lane.suppressions import ListingTenants
 from pipeline.lane_id import LaneId
 from pipeline.later import CommandPage, TimerPage
 from pipeline.lifecycle import Event
@@ -62,10 +63,12 @@ _BODY: Final = Body(
 class _Platform:
     """Answers a lane at once, and knows its rows."""
 
-    def __init__(self, ids: list[MessageId]) -> None:
+    def __init__(self, ids: list[MessageId], *, tenants: Sequence[str]) -> None:
         self.now = _NOW
         self.rows: list[BufferRow] = []
         self.ids = ids
+        self.tenants = tenants
+        self.lists = ListingTenants()
         self.lane = Lane(
             Recovered(
                 next_seq=0,
@@ -86,6 +89,7 @@ class _Platform:
             admission=Admission(
                 LaneId(1, "n1", 0, "sms", "bulk-0"), book=LimitBook(), desk=PermitDesk("one")
             ),
+            lists=self.lists,
             retry_policy=RetryPolicy(),
             chance=Random(1),
             now=_NOW,
@@ -100,6 +104,9 @@ class _Platform:
             act.ReadBodies: lambda a: self.lane.on_bodies(
                 [id_ for _, id_ in a.keys], dict.fromkeys((id_ for _, id_ in a.keys), _BODY),
                 now=self.now,
+            ),
+            act.ReadSuppressions: lambda a: self.lane.on_suppressions(
+                dict.fromkeys(a.keys), now=self.now
             ),
             act.Append: lambda a: self.lane.on_applied(a.seq, now=self.now),
             act.HandOverWindow: lambda a: self.lane.on_outcomes(
@@ -137,6 +144,7 @@ class _Platform:
             self._work()
 
     def _work(self) -> None:
+        self.lists.on_read(self.tenants, as_of=self.now)
         while actions := self.lane.decide(self.now):
             for action in actions:
                 self._answers[type(action)](action)
@@ -153,12 +161,14 @@ class _Platform:
         self.lane.on_rows(BufferPage(self.rows[start:end], resume), through=self.now)
 
 
-def measure(count: int, *, with_doorbells: bool) -> float:
+def measure(count: int, *, with_doorbells: bool, tenants: Sequence[str] = ()) -> float:
     """Return microseconds of CPU time a message, of the best round."""
     best = float("inf")
     for _ in range(_ROUNDS):
         chance = Random(1)
-        platform = _Platform([MessageId(chance.randbytes(16)) for _ in range(count)])
+        platform = _Platform(
+            [MessageId(chance.randbytes(16)) for _ in range(count)], tenants=tenants
+        )
         begun = time.process_time_ns()
         platform.run(with_doorbells=with_doorbells)
         best = min(best, (time.process_time_ns() - begun) / count / 1_000)
@@ -173,6 +183,8 @@ def main() -> None:
         {
             "messages": count,
             "doorbells_cpu_us_per_message": measure(count, with_doorbells=True),
+            # The tenant has a list: every recipient is asked about.
+            "listed_cpu_us_per_message": measure(count, with_doorbells=True, tenants=["acme"]),
             "rows_cpu_us_per_message": measure(count, with_doorbells=False),
         },
     )

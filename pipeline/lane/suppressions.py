@@ -13,7 +13,7 @@ that cannot know who has a list asks about everybody.
 What waits for an answer stays a candidate, and takes no room from those behind it.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from pipeline.instant import Instant
@@ -108,15 +108,10 @@ class Suppressions:
 
     def ask(self, candidates: Sequence[_Pair], now: Instant) -> list[Action]:
         """Return the read that the candidates need, if they need one; `may_ask` comes first."""
-        listing = self._lists.known(now)
         self._failed_at = None
         self._forget_old(now)
         self._asked, self.waiting_count = {}, 0
-        for id_, candidate in candidates:
-            if not self._is_listing(candidate, listing) or self._answer(id_, candidate, now):
-                continue
-            body = candidate.body
-            assert body is not None, "a candidate has a body"
+        for id_, body in self._unanswered(candidates, now):
             key = suppression_key(*addressee_of(body))
             self._asked.setdefault(key, []).append(_Asked(id_, body))
             self.waiting_count += 1
@@ -127,37 +122,60 @@ class Suppressions:
 
     def known(self, candidates: Sequence[_Pair], now: Instant) -> Sequence[_Pair]:
         """Return the candidates of which it is known whether their recipient is on a list."""
-        listing = self._lists.known(now)
-        if listing is not None and not listing:
-            return candidates
-        return [
-            (id_, candidate)
-            for id_, candidate in candidates
-            if not self._is_listing(candidate, listing) or self._answer(id_, candidate, now)
-        ]
+        waiting = {id_ for id_, _ in self._unanswered(candidates, now)}
+        return [pair for pair in candidates if pair[0] not in waiting] if waiting else candidates
 
     def reasons(self, candidates: Sequence[_Pair], now: Instant) -> dict[int, str]:
-        """Return why those of the candidates are on a list that are, by position."""
+        """Return why those of the candidates are on a list that are, by position.
+
+        The candidates are `known`; of an answer that is not about them nothing follows.
+        """
         listing = self._lists.known(now)
-        if listing is not None and not listing:
+        if (listing is not None and not listing) or not self._answers:
             return {}
+        is_listing = self._is_listing(listing)
+        answers = self._answers
         found = {}
         for n, (id_, candidate) in enumerate(candidates):
-            if self._is_listing(candidate, listing):
-                answer = self._answer(id_, candidate, now)
-                if answer is not None and answer.reason is not None:
-                    found[n] = answer.reason
+            answer = answers.get(id_)
+            if answer is None or answer.reason is None or not is_listing(candidate.group):
+                continue
+            found[n] = answer.reason
         return found
 
-    def _answer(self, id_: MessageId, candidate: Candidate, now: Instant) -> _Answer | None:
-        answer = self._answers.get(id_)
-        if answer is None or answer.body != candidate.body or not _is_fresh(answer.as_of, now):
-            return None
-        return answer
+    def _unanswered(
+        self, candidates: Sequence[_Pair], now: Instant
+    ) -> Iterator[tuple[MessageId, Body]]:
+        """Yield the candidates about which a list must be asked."""
+        listing = self._lists.known(now)
+        if listing is not None and not listing:
+            return
+        is_listing = self._is_listing(listing)
+        answers, oldest = self._answers, now - _FRESH_US
+        for id_, candidate in candidates:
+            if not is_listing(candidate.group):
+                continue
+            answer = answers.get(id_)
+            body = candidate.body
+            assert body is not None, "a candidate has a body"
+            # What lies ahead was read before the clock was set back: nobody knows how long ago.
+            if answer is None or not oldest <= answer.as_of <= now or answer.body != body:
+                yield id_, body
 
     @staticmethod
-    def _is_listing(candidate: Candidate, listing: Collection[str] | None) -> bool:
-        return listing is None or tenant_of(candidate.group) in listing
+    def _is_listing(listing: Collection[str] | None) -> Callable[[str], bool]:
+        """Return what tells whether the tenant of a group must be asked about."""
+        if listing is None:
+            return lambda _group: True
+        groups: dict[str, bool] = {}
+
+        def is_listing(group: str) -> bool:
+            told = groups.get(group)
+            if told is None:
+                told = groups[group] = tenant_of(group) in listing
+            return told
+
+        return is_listing
 
     def _forget_old(self, now: Instant) -> None:
         """Forget what counts no more: of those claimed meanwhile, nobody asks again."""
@@ -170,7 +188,6 @@ class Suppressions:
 
 
 def _is_fresh(as_of: Instant | None, now: Instant) -> bool:
-    # What lies ahead was read before the clock was set back: nobody knows how long ago.
     return as_of is not None and 0 <= now - as_of <= _FRESH_US
 
 

@@ -77,7 +77,7 @@ def test_where_nobody_has_a_list_nothing_is_looked_at() -> None:
 
 def test_who_has_a_list_waits_for_the_answer_and_does_not_keep_others() -> None:
     world = Asked()
-    anne, ben, other = to(ANNE), to(BEN), to(ANNE, tenant="other")
+    anne, ben, other = to(ANNE), to(BEN), to(ANNE, tenant="other", name="other")
     assert world.ask(anne, ben, other) == [key_of(ANNE), key_of(BEN)]
     assert world.suppressions.waiting_count == 2
     assert world.suppressions.known([anne, ben, other], NOW) == [other]
