@@ -109,7 +109,6 @@ def test_an_answer_counts_from_when_its_read_began_and_not_for_long(
     world.lists.on_read(["default"], as_of=at_last)
     assert world.suppressions.known([anne], at_last) == [anne]
     assert world.suppressions.known([anne], too_late) == []
-    assert world.suppressions.reasons([anne], too_late) == {}
     assert world.ask(anne, now=too_late) == [key_of(ANNE)]
 
 
