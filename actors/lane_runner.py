@@ -14,8 +14,9 @@ from typing import Any, Final, assert_never
 
 import structlog
 
+from actors.lane_journal import LaneJournal
 from actors.lane_rulings import LaneRulings
-from actors.lane_takeover import FIRST_SEGMENT, LaneTakeover
+from actors.lane_takeover import LaneTakeover
 from actors.listing_watch import read_suppressions
 from actors.receipt_desk import ReceiptDesk
 from cluster.topology.generation import Generation
@@ -42,7 +43,6 @@ from pipeline.route.retry_policy import RetryPolicy
 log = structlog.get_logger(__name__)
 
 _RETRIES: Final = RetryPolicy()
-_REPEAT_S: Final = 0.05
 _US: Final = 1_000_000
 
 
@@ -88,7 +88,8 @@ class LaneRunner:
             generation=ports.generation,
         )
         self._receipts = ReceiptDesk(ports.store, ports.generation)
-        self._epoch = 0
+        self._me = me
+        self._journal: LaneJournal
         self._lane: Lane | None = None
         self._wake = asyncio.Event()
         self._is_drain_asked = False
@@ -133,11 +134,11 @@ class LaneRunner:
 
     async def run(self) -> None:
         """Own the lane until it is drained or fenced.  Raises what must not happen."""
-        epoch = await self._takeover.take()
-        if epoch is None:
+        held = await self._takeover.take()
+        if held is None:
             return
-        self._epoch = epoch
-        recovered = await self._takeover.recover()
+        self._journal = LaneJournal(self.lane_id, held, owner=self._me, store=self._ports.store)
+        recovered = await self._takeover.recover(held)
         lane = Lane(
             recovered,
             windows=self._windows,
@@ -151,7 +152,8 @@ class LaneRunner:
         log.info(
             "lane_taken",
             lane=str(self.lane_id),
-            epoch=epoch,
+            segment=held.segment,
+            epoch=held.epoch,
             entries=len(recovered.entries),
             open_claims=lane.open_count,
         )
@@ -181,7 +183,7 @@ class LaneRunner:
             else:
                 await asyncio.sleep(0)
         if lane.is_fenced:
-            log.warning("lane_fenced", lane=str(self.lane_id), epoch=self._epoch)
+            log.warning("lane_fenced", lane=str(self.lane_id))
 
     # --- actions ------------------------------------------------------------------------------
 
@@ -308,21 +310,10 @@ class LaneRunner:
             on_answer(answer)
 
     async def _append(self, lane: Lane, append: act.Append) -> None:
-        while True:
-            try:
-                applied = await self._ports.store.append(
-                    self.lane_id, FIRST_SEGMENT, epoch=self._epoch, seq=append.seq, body=append.body
-                )
-            except (StoreUnavailable, WriteUnknown) as error:
-                # The same bytes again, until the answer is definite.
-                log.warning("append_unanswered", lane=str(self.lane_id), error=str(error))
-                await asyncio.sleep(_REPEAT_S)
-                continue
-            if applied:
-                lane.on_applied(append.seq, now=self._ports.clock.now())
-            else:
-                lane.on_fenced()
-            return
+        if await self._journal.append(append):
+            lane.on_applied(append.seq, now=self._ports.clock.now())
+        else:
+            lane.on_fenced()
 
     async def _hand_over(self, window: act.HandOverWindow, take: Report) -> None:
         count = len(window.message_ids)

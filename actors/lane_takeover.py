@@ -21,7 +21,6 @@ from pipeline.ports import Clock, LaneStore
 
 log = structlog.get_logger(__name__)
 
-FIRST_SEGMENT: Final = 0
 _LOOK_AGAIN_S: Final = 0.2
 
 
@@ -55,36 +54,35 @@ class LaneTakeover:
         """Take nothing any more.  What is ours already stays ours."""
         self._is_given_up = True
 
-    async def take(self) -> int | None:
-        """Return the epoch under which the lane is ours, None if it was given up first."""
+    async def take(self) -> Mine | None:
+        """Return as what the lane is ours, None if it was given up first."""
         store, lane = self._store, self._lane_id
         while not self._is_given_up:
             try:
-                ownership = await store.read_ownership(lane, FIRST_SEGMENT)
+                newest = await store.newest_segment(lane)
                 boot_us = self._clock.reading().boot_us
-                if ownership is not None and ownership.owner != self._me:
+                if newest is not None and newest.ownership.owner != self._me:
+                    owner = newest.ownership.owner
                     beats = {beat.owner: beat.value for beat in await store.read_owners(self._core)}
                     boot_us = self._clock.reading().boot_us
-                    self._watch.observe(
-                        ownership.owner, beats.get(ownership.owner), boot_us=boot_us
-                    )
+                    self._watch.observe(owner, beats.get(owner), boot_us=boot_us)
                 match decide_takeover(
-                    ownership,
+                    newest,
                     me=self._me,
                     platform=self._platform,
                     watch=self._watch,
                     boot_us=boot_us,
                 ):
-                    case Mine(epoch):
-                        return epoch
-                    case Open():
-                        if await store.open_segment(lane, FIRST_SEGMENT, epoch=1, owner=self._me):
-                            return 1
-                    case Steal(expected):
+                    case Mine() as held:
+                        return held
+                    case Open(segment, epoch):
+                        if await store.open_segment(lane, segment, epoch=epoch, owner=self._me):
+                            return Mine(segment, epoch)
+                    case Steal(segment, expected):
                         if await store.take_over(
-                            lane, FIRST_SEGMENT, expected_epoch=expected, owner=self._me
+                            lane, segment, expected_epoch=expected, owner=self._me
                         ):
-                            return expected + 1
+                            return Mine(segment, expected + 1)
                     case Wait():
                         await asyncio.sleep(_LOOK_AGAIN_S)
                     case other:
@@ -95,19 +93,20 @@ class LaneTakeover:
                 await asyncio.sleep(_LOOK_AGAIN_S)
         return None
 
-    async def recover(self) -> Recovered:
+    async def recover(self, held: Mine) -> Recovered:
         """Return what must be known of the lane's past, once the store has given all of it."""
         read_back = JournalReadBack(
+            newest_segment=held.segment,
             first_offset=earlier(
                 Instant(self._generation.starts_at),
                 self._windows.write_deadline_ms + 2 * self._windows.clock_skew_ms_max,
-            )
+            ),
         )
         while not read_back.is_complete:
             try:
                 page = await self._store.read_journal(
                     self._lane_id,
-                    FIRST_SEGMENT,
+                    read_back.segment,
                     before_seq=read_back.before_seq,
                     limit=JOURNAL_PAGE_ENTRIES_MAX,
                 )

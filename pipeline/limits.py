@@ -261,8 +261,8 @@ _DAY_MS: Final = 24 * 3600 * 1000
 class Windows:
     """The windows of the protocol (docs/protocol.md) and how long rows live.
 
-    All in milliseconds but `claims_open_max`.  Raises `SettingInvalid`, naming the relation, if
-    they do not fit together.
+    All in milliseconds but `claims_open_max` and `segment_entries_max`.  Raises `SettingInvalid`,
+    naming the relation, if they do not fit together.
     """
 
     write_deadline_ms: DurationMs = DurationMs(2_000)  # W
@@ -270,6 +270,8 @@ class Windows:
     steal_after_ms: DurationMs = DurationMs(10_000)  # D
     heartbeat_ms: DurationMs = DurationMs(1_000)
     claims_open_max: int = 512  # F
+    # Of 16 KB, mostly; so a partition stays below what a database likes, and rolls are rare.
+    segment_entries_max: int = 4_096
     near_horizon_ms: DurationMs = DurationMs(180_000)  # H
     timer_slice_ms: DurationMs = DurationMs(60_000)
     timer_lead_ms: DurationMs = DurationMs(60_000)

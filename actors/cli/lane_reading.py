@@ -11,7 +11,6 @@ from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 import numpy as np
 
@@ -26,9 +25,6 @@ from pipeline.lifecycle import MessageState, Step
 from pipeline.limits import JOURNAL_PAGE_ENTRIES_MAX, UNNAMED_PAGE_ROWS_MAX
 from pipeline.message import BufferRow, MessageId
 from pipeline.ports import BookCell, Ownership, QueryStore, TimelineEvent
-
-# Lanes are not rolled yet: each has one segment.
-_SEGMENT: Final = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,11 +125,11 @@ def _first_offset(generation: Generation) -> Instant:
 
 
 async def _begin(store: QueryStore, lane: LaneId, *, first_offset: Instant) -> _Begun:
-    ownership = await store.read_ownership(lane, _SEGMENT)
+    newest = await store.newest_segment(lane)
     recovered = await _read_back(store, lane, first_offset=first_offset)
     begun = _Begun(
         lane=lane,
-        ownership=ownership,
+        ownership=None if newest is None else newest.ownership,
         offset=recovered.offset,
         retired_through=recovered.retired_through,
         newest_seq=recovered.next_seq - 1,
@@ -146,10 +142,13 @@ async def _begin(store: QueryStore, lane: LaneId, *, first_offset: Instant) -> _
 
 
 async def _read_back(store: QueryStore, lane: LaneId, *, first_offset: Instant) -> Recovered:
-    read_back = JournalReadBack(first_offset=first_offset)
+    newest = await store.newest_segment(lane)
+    read_back = JournalReadBack(
+        newest_segment=0 if newest is None else newest.number, first_offset=first_offset
+    )
     while not read_back.is_complete:
         page = await store.read_journal(
-            lane, _SEGMENT, before_seq=read_back.before_seq, limit=JOURNAL_PAGE_ENTRIES_MAX
+            lane, read_back.segment, before_seq=read_back.before_seq, limit=JOURNAL_PAGE_ENTRIES_MAX
         )
         read_back.on_entries(page, limit=JOURNAL_PAGE_ENTRIES_MAX)
     return read_back.result()
@@ -169,19 +168,24 @@ async def _read_buffer(store: QueryStore, begun: _Begun, *, group: str | None) -
 
 
 async def _read_newer_entries(store: QueryStore, begun: _Begun) -> None:
+    newest = await store.newest_segment(begun.lane)
+    segment = -1 if newest is None else newest.number
     before_seq: int | None = None
-    while True:
+    while segment >= 0:
         page = await store.read_journal(
-            begun.lane, _SEGMENT, before_seq=before_seq, limit=JOURNAL_PAGE_ENTRIES_MAX
+            begun.lane, segment, before_seq=before_seq, limit=JOURNAL_PAGE_ENTRIES_MAX
         )
         newer = [journaled for journaled in page if journaled.seq > begun.newest_seq]
         for journaled in newer:
             entry = decode_entry(journaled.body)
             begun.named += b"".join(entry.message_ids)
             begun.tallies.append((journaled.seq, tally_of(entry)))
-        if not newer or len(newer) < JOURNAL_PAGE_ENTRIES_MAX:
+        if newer:
+            before_seq = newer[-1].seq
+        if len(newer) < len(page) or before_seq == begun.newest_seq + 1:
             return
-        before_seq = newer[-1].seq
+        if len(page) < JOURNAL_PAGE_ENTRIES_MAX:
+            segment -= 1
 
 
 def _books(

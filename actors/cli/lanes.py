@@ -47,7 +47,8 @@ def lane_report(view: LaneView) -> LaneReport:
         core=lane.shard,
         channel=lane.channel,
         band=lane.band,
-        epoch=None if ownership is None else ownership.epoch,
+        # Of a segment that is closed it is negative.
+        epoch=None if ownership is None else abs(ownership.epoch),
         owner=None if ownership is None else ownership.owner.hex(),
         offset_at=shown_instant(view.offset),
         lag=view.unnamed_count,

@@ -76,11 +76,13 @@ class ReadSuppressions:
 class Append:
     """Append these bytes; unknown: the same bytes again, until definite.
 
-    Answer: `on_applied` or `on_fenced`.
+    `begins_segment`: to the next segment, after a roll (`rolling`).  Answer: `on_applied` or
+    `on_fenced`.
     """
 
     seq: int
     body: bytes
+    begins_segment: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

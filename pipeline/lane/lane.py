@@ -35,6 +35,7 @@ from pipeline.lane.projection import Projection
 from pipeline.lane.recent import RecentSet
 from pipeline.lane.recovery import Recovered
 from pipeline.lane.references import References
+from pipeline.lane.rolling import begins_segment
 from pipeline.lane.ruling import Batch
 from pipeline.lane.suppressions import ListingTenants, Suppressions
 from pipeline.lane.timers import Timers
@@ -74,6 +75,7 @@ class Lane:
 
         # The journal.
         self._next_seq = recovered.next_seq
+        self._new_segment_seq = recovered.next_seq if recovered.is_segment_new else None
         self._in_flight: Append | None = None
         self._in_flight_entry: Entry | None = None
         self._offset = recovered.offset
@@ -511,7 +513,15 @@ class Lane:
             reason="" if batch is None else batch.reason,
         )
         self._claims.on_appended(seq)
-        self._in_flight = Append(seq=seq, body=encode_entry(entry))
+        self._in_flight = Append(
+            seq=seq,
+            body=encode_entry(entry),
+            begins_segment=begins_segment(
+                seq,
+                entries_max=self._windows.segment_entries_max,
+                new_segment_seq=self._new_segment_seq,
+            ),
+        )
         self._in_flight_entry, self._batch_in_flight = entry, batch
         if checkpoint is not None:
             self._checkpointed_at = now

@@ -1,7 +1,8 @@
 """What a new owner reads back of its lane's journal before all else (docs/protocol.md, 5.2).
 
-The journal is read from its newest entry backwards: the newest checkpoint says through which seq
-entries have retired, and nothing older is needed.
+The journal is read from its newest entry backwards, one segment after the other: the newest
+checkpoint says through which seq entries have retired, and nothing older is needed.  As a seq is
+never left out, what has retired is not even looked at.
 """
 
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ class Recovered:
     retired_through: int
     timer_cursor: Instant = NO_TIMERS
     command_cursor: Instant = NO_COMMANDS
+    is_segment_new: bool = False  # nobody has appended to the newest segment
     entries: Sequence[tuple[int, Entry]]  # un-retired, in order of seq
 
     def open_claims(self) -> list[Window]:
@@ -72,11 +74,19 @@ def _window_of(seq: int, entry: Entry, positions: Sequence[int]) -> Window:
 class JournalReadBack:
     """Collects a journal, newest first, until all that is un-retired is here."""
 
-    def __init__(self, *, first_offset: Instant) -> None:
+    def __init__(self, *, newest_segment: int, first_offset: Instant) -> None:
         self._first_offset = first_offset
+        self._newest_segment = newest_segment
+        self._segment = newest_segment
+        self._is_segment_new = False
         self._entries: list[tuple[int, Entry]] = []
         self._checkpoint: Checkpoint | None = None
         self._is_complete = False
+
+    @property
+    def segment(self) -> int:
+        """Read entries of this segment next."""
+        return self._segment
 
     @property
     def before_seq(self) -> int | None:
@@ -90,17 +100,23 @@ class JournalReadBack:
 
     def on_entries(self, page: Sequence[JournalEntry], *, limit: int) -> None:
         """Take a page that was asked for with this limit, newest first."""
+        if self._segment == self._newest_segment and not self._entries:
+            self._is_segment_new = not page
         for journaled in page:
-            checkpoint = self._checkpoint
-            if checkpoint is not None and journaled.seq <= checkpoint.retired_through:
-                self._is_complete = True
-                return
+            if self._is_retired(journaled.seq):
+                break
             entry = decode_entry(journaled.body)
             self._entries.append((journaled.seq, entry))
-            if checkpoint is None:
+            if self._checkpoint is None:
                 self._checkpoint = entry.checkpoint
-        if len(page) < limit:
+        if self._entries and self._is_retired(self._entries[-1][0] - 1):
             self._is_complete = True
+        elif len(page) < limit:
+            self._is_complete = self._segment == 0
+            self._segment = max(self._segment - 1, 0)
+
+    def _is_retired(self, seq: int) -> bool:
+        return self._checkpoint is not None and seq <= self._checkpoint.retired_through
 
     def result(self) -> Recovered:
         """Return what was read back."""
@@ -112,5 +128,6 @@ class JournalReadBack:
             retired_through=checkpoint.retired_through if checkpoint else -1,
             timer_cursor=checkpoint.timer_cursor if checkpoint else NO_TIMERS,
             command_cursor=checkpoint.command_cursor if checkpoint else NO_COMMANDS,
+            is_segment_new=self._is_segment_new,
             entries=list(reversed(self._entries)),
         )

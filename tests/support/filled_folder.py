@@ -49,6 +49,7 @@ class _Lane:
     """What an owner keeps of a lane."""
 
     next_seq: int = 0
+    segment: int = 0
     books: LaneBooks = field(default_factory=LaneBooks)
     unprojected: list[Entry] = field(default_factory=list)
 
@@ -192,10 +193,23 @@ class FilledFolder:
         owned = await self.own(lane)
         entry = builder.build(at=self.clock.now(), connector="file", checkpoint=checkpoint)
         store = await self.store()
-        assert await store.append(lane, 0, epoch=1, seq=owned.next_seq, body=encode_entry(entry))
+        assert await store.append(
+            lane, owned.segment, epoch=1, seq=owned.next_seq, body=encode_entry(entry)
+        )
         owned.books.apply(owned.next_seq, tally_of(entry))
         owned.unprojected.append(entry)
         owned.next_seq += 1
+
+    async def roll(self, lane: LaneId, *, steps: int = 3) -> None:
+        """Let the journal of a lane go on in another segment, or stop on the way there."""
+        owned, store = await self.own(lane), await self.store()
+        owner = owner_of(self.generation.index_of(core_of(lane)))
+        await store.write_segment_hint(lane, owned.segment + 1)
+        if steps > 1:
+            assert await store.close_segment(lane, owned.segment, epoch=1)
+        if steps > 2:
+            owned.segment += 1
+            assert await store.open_segment(lane, owned.segment, epoch=1, owner=owner)
 
     async def project(self) -> None:
         """Write the timeline of all that is journaled."""

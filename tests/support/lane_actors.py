@@ -138,8 +138,8 @@ class LaneActors:
         return Counter(state_of(folds.get(id_)).value for id_ in self.accepted)
 
     async def epoch(self, lane: LaneId | None = None) -> int | None:
-        ownership = await self.admin.port.read_ownership(lane or self.lane, 0)
-        return None if ownership is None else ownership.epoch
+        newest = await self.admin.port.newest_segment(lane or self.lane)
+        return None if newest is None else newest.ownership.epoch
 
     # --- owners -------------------------------------------------------------------------------
 

@@ -1,23 +1,27 @@
 """One lane in a world where everything may come late, twice or not at all; from a seed.
 
 The lane is the real one; the world is a store, a provider that counts, and owners that take over
-from each other at any moment.  A deposed owner goes on as a zombie: what it had begun still
-happens, at any later time.  Every action is carried out in two steps, effect and answer, with
-anything in between.  The promises are checked here, from outside, after every effect.
+from each other at any moment.  Segments are short, so that rolls and take-overs meet.  A deposed
+owner goes on as a zombie: what it had begun still happens, at any later time.  Every action is
+carried out in steps, effect and answer, with anything in between.  The promises are checked here,
+from outside, after every effect.
 """
 
 import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from pipeline.instant import DurationMs, Instant, earlier, later
 from pipeline.lane import actions as act
 from pipeline.lane.books import decode_counts
 from pipeline.lane.entry import Entry, decode_entry, encode_entry
 from pipeline.lane.lane import Lane
-from pipeline.lane.recovery import JournalReadBack
+from pipeline.lane.recovery import JournalReadBack, Recovered
+from pipeline.lane.rolling import Roll, RollStep
 from pipeline.lane.suppressions import ListingTenants
+from pipeline.lane.takeover import Mine, Open, OwnerWatch, Steal, Wait, decide_takeover
 from pipeline.lifecycle import (
     EVENT_MASK,
     RESOLVED_FROM,
@@ -41,7 +45,7 @@ from pipeline.message import (
     tenant_of,
 )
 from pipeline.outcome import Outcomes, ProviderClass, ReceiptsBy
-from pipeline.ports import BookCell, BufferPage, JournalEntry, TimerPage
+from pipeline.ports import BookCell, BufferPage, JournalEntry, Ownership, Segment, TimerPage
 from pipeline.route.receipts import ReceiptTerms
 from pipeline.route.retry_policy import RetryPolicy
 from tests.support.command_desk import CommandDesk
@@ -51,6 +55,7 @@ from tests.support.suppression_lists import SuppressionLists
 
 WINDOWS = Windows(
     claims_open_max=4,
+    segment_entries_max=4,
     send_deadline_ms=DurationMs(3_000),
     near_horizon_ms=DurationMs(5_000),
     timer_slice_ms=DurationMs(1_000),
@@ -102,8 +107,11 @@ class Errand:
 @dataclass(slots=True)
 class Owner:
     lane: Lane
+    name: bytes
+    segment: int
     epoch: int
     lists: ListingTenants
+    roll: Roll | None = None
     errands: list[Errand] = field(default_factory=list)
     read_through: Instant = START
     commands_through: Instant = START
@@ -147,8 +155,11 @@ class LaneWorld:
         self.timer_cursor = Instant(0)
         self.deferrals_count = 0
         self.accepted: set[MessageId] = set()
-        self.epoch = 0
+        self.segments: list[Ownership] = []
+        self.segment_hint = 0
+        self.rolls_count = 0
         self.journal: dict[int, bytes] = {}
+        self.segment_of: dict[int, int] = {}  # by seq
         self.entries: dict[int, Entry] = {}
         self.offset = earlier(START, WINDOWS.write_deadline_ms + 2 * WINDOWS.clock_skew_ms_max)
         self.retired_through = -1
@@ -290,26 +301,28 @@ class LaneWorld:
                 for errand in self.owner.errands
                 if not isinstance(errand.action, act.NoteReferences)
             ]
-        self.zombies.append(self.owner)
+        deposed = self.owner
+        self.zombies.append(deposed)
         self.takeovers_count += 1
         self.owner = self._take_over()
+        # It may be about to do anything, also the next step of a roll.
+        for _ in range(self.chance.choice([0, 0, 2, 10])):
+            deposed.decide(self.now)
+            self.step(deposed)
 
     def _take_over(self) -> Owner:
-        self.epoch += 1
-        read_back = JournalReadBack(
-            first_offset=earlier(START, WINDOWS.write_deadline_ms + 2 * WINDOWS.clock_skew_ms_max)
-        )
-        while not read_back.is_complete:
-            before = read_back.before_seq
-            seqs = [
-                seq for seq in sorted(self.journal, reverse=True) if before is None or seq < before
-            ]
-            page = [JournalEntry(seq, self.journal[seq]) for seq in seqs[:3]]
-            read_back.on_entries(page, limit=3)
-        recovered = read_back.result()
+        """Somebody takes the lane over; answers may be lost, and several may try before one does.
+
+        While it looks and acts the others go on, also the owner in the middle of a roll.
+        """
+        while True:
+            name = self.chance.randbytes(16)
+            held = self._take_lane(name)
+            if self.chance.random() >= 0.2 * self.faults:
+                break  # else it is gone before it has read anything
         lists = ListingTenants()
         lane = Lane(
-            recovered,
+            self._read_back(held),
             windows=WINDOWS,
             gate=self.gate,
             admission=unlimited(),
@@ -319,7 +332,75 @@ class LaneWorld:
             now=self.now,
         )
         lane.decisions.parks_from = self.parks_from
-        return Owner(lane, self.epoch, lists)
+        return Owner(lane, name, held.segment, held.epoch, lists)
+
+    def _take_lane(self, name: bytes) -> Mine:
+        watch = OwnerWatch(steal_after_ms=WINDOWS.steal_after_ms)
+        while True:
+            decision = decide_takeover(
+                self._newest_segment(), me=name, platform=name[:1], watch=watch, boot_us=0
+            )
+            for _ in range(self.chance.randrange(4) if self.zombies else 0):
+                self.step(self.chance.choice(self.zombies))
+            match decision:
+                case Mine() as held:
+                    return held
+                case Open(segment, epoch):
+                    if self._open_segment(segment, Ownership(epoch, name)) and not self._is_lost():
+                        return Mine(segment, epoch)
+                case Steal(segment, expected):
+                    if self.segments[segment].epoch == expected:
+                        self.segments[segment] = Ownership(expected + 1, name)
+                        if not self._is_lost():
+                            return Mine(segment, expected + 1)
+                case Wait():  # its name begins like the owner's, as if of one platform
+                    name = self.chance.randbytes(16)
+
+    def _is_lost(self) -> bool:
+        return self.chance.random() < 0.3 * self.faults
+
+    def _newest_segment(self) -> Segment | None:
+        number = max(self.segment_hint - 1, 0)
+        if number >= len(self.segments):
+            assert not self.segments, "the hint leads to nothing"
+            return None
+        while number + 1 < len(self.segments) and self.segments[number].epoch < 0:
+            number += 1
+        assert number == len(self.segments) - 1, "a segment cannot be found"
+        return Segment(number, self.segments[number])
+
+    def _open_segment(self, segment: int, cells: Ownership) -> bool:
+        if segment < len(self.segments):
+            return False
+        assert segment == len(self.segments), "a segment is left out"
+        assert segment <= self.segment_hint, "opened, and nobody would look for it"
+        assert all(older.epoch < 0 for older in self.segments), "two segments are open"
+        if self.segments:
+            epoch, owner = self.segments[-1]
+            assert cells.epoch == -epoch + (cells.owner != owner), "an epoch for each owner"
+        self.segments.append(cells)
+        return True
+
+    def _read_back(self, held: Mine) -> Recovered:
+        read_back = JournalReadBack(
+            newest_segment=held.segment,
+            first_offset=earlier(START, WINDOWS.write_deadline_ms + 2 * WINDOWS.clock_skew_ms_max),
+        )
+        while not read_back.is_complete:
+            before = read_back.before_seq
+            held_seqs = [
+                seq for seq, segment in self.segment_of.items() if segment == read_back.segment
+            ]
+            assert not held_seqs or max(held_seqs) > self.retired_through, "read, though retired"
+            seqs = [
+                seq for seq in sorted(held_seqs, reverse=True) if before is None or seq < before
+            ]
+            page = [JournalEntry(seq, self.journal[seq]) for seq in seqs[:3]]
+            read_back.on_entries(page, limit=3)
+        recovered = read_back.result()
+        needed = [seq for seq in sorted(self.journal) if seq > self.retired_through]
+        assert [seq for seq, _ in recovered.entries] == needed, "not all that is un-retired"
+        return recovered
 
     def step(self, owner: Owner, *, is_calm: bool = False) -> bool:
         """Carry out one step of one errand; return whether there was one."""
@@ -340,11 +421,16 @@ class LaneWorld:
         fails = not is_calm and self.chance.random() < 0.1 * self.faults
         match action:
             case act.Append(seq=seq, body=body):
-                applied = owner.epoch == self.epoch
+                if action.begins_segment and (owner.roll is None or not owner.roll.is_over):
+                    return self._roll(owner, action, fails=fails)
+                applied = (
+                    owner.roll is None or owner.roll.step is RollStep.ROLLED
+                ) and self.segments[owner.segment].epoch == owner.epoch
                 if applied:
-                    self._journal(seq, body)
+                    self._journal(seq, body, segment=owner.segment)
                 if fails:
                     return lambda: owner.errands.append(Errand(action))
+                owner.roll = None
                 if applied:
                     return lambda: lane.on_applied(seq, now=self.now)
                 return lane.on_fenced
@@ -491,6 +577,44 @@ class LaneWorld:
                     return lambda: decisions.on_failed(now=self.now)
                 return decisions.on_written
 
+    def _roll(self, owner: Owner, append: act.Append, *, fails: bool) -> Callable[[], None]:
+        """One step of a roll; if it fails, it may have been done or not."""
+        roll = owner.roll
+        if roll is None:
+            roll = owner.roll = Roll(owner.segment, epoch=owner.epoch, owner=owner.name)
+        is_done = not fails or self.chance.random() < 0.5
+        take: Callable[[], None]
+        match roll.step:
+            case RollStep.HINT:
+                if is_done:
+                    self.segment_hint = max(self.segment_hint, roll.next_segment)
+                take = roll.on_hinted
+            case RollStep.CLOSE:
+                is_mine = is_done and self.segments[roll.segment].epoch == roll.epoch
+                if is_mine:
+                    self.segments[roll.segment] = Ownership(-roll.epoch, roll.owner)
+                take = partial(roll.on_written, is_applied=is_mine)
+            case RollStep.OPEN:
+                is_mine = is_done and self._open_segment(
+                    roll.next_segment, Ownership(roll.epoch, roll.owner)
+                )
+                take = partial(roll.on_written, is_applied=is_mine)
+            case RollStep.LOOK_AT_CLOSED:
+                take = partial(roll.on_cells, self.segments[roll.segment])
+            case RollStep.LOOK_AT_OPENED:
+                take = partial(roll.on_cells, self.segments[roll.next_segment])
+            case step:
+                raise AssertionError(step)
+
+        def answer() -> None:
+            if not fails:
+                take()
+                if roll.step is RollStep.ROLLED:
+                    owner.segment, self.rolls_count = roll.next_segment, self.rolls_count + 1
+            owner.errands.append(Errand(append))
+
+        return answer
+
     def _hand_over(
         self, owner: Owner, window: act.HandOverWindow, *, is_calm: bool
     ) -> Callable[[], None]:
@@ -609,14 +733,18 @@ class LaneWorld:
         self.timer_pages.append(page[-1])
         return TimerPage(page, str(len(self.timer_pages) - 1).encode())
 
-    def _journal(self, seq: int, body: bytes) -> None:
+    def _journal(self, seq: int, body: bytes, *, segment: int) -> None:
         if seq in self.journal:
             assert self.journal[seq] == body, "a seq never carries other bytes"
+            assert self.segment_of[seq] == segment, "one entry in two segments"
             return
         assert seq == len(self.journal), "seq has no gaps"
         entry = decode_entry(body)
         assert encode_entry(entry) == body
         self.journal[seq] = body
+        self.segment_of[seq] = segment
+        in_segment = sum(number == segment for number in self.segment_of.values())
+        assert in_segment <= WINDOWS.segment_entries_max, "a segment is too long"
         self.entries[seq] = entry
         for id_, step in zip(entry.message_ids, entry.steps, strict=True):
             steps = self.journaled_steps.setdefault(id_, set())

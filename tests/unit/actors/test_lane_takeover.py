@@ -133,7 +133,7 @@ async def test_of_two_who_take_at_once_one_has_it(tmp_path: Path) -> None:
         assert await world.states() == {"sent": 20}
 
 
-@pytest.mark.parametrize("verb", ["read_ownership", "read_owners", "read_journal", "horizon"])
+@pytest.mark.parametrize("verb", ["newest_segment", "read_owners", "read_journal", "horizon"])
 @in_virtual_time
 async def test_a_store_that_is_away_for_a_while_delays_and_harms_nothing(
     tmp_path: Path, verb: str

@@ -47,7 +47,7 @@ async def work_on(folder: FilledFolder, chance: random.Random, *, accepts: bool)
         if message.fold is not None and message.fold & EVENT_MASK == Event.CLAIM
     ]
     folder.clock.advance(chance.randrange(20))
-    match chance.randrange(6):
+    match chance.randrange(7):
         case 0 if accepts:
             await folder.accept(chance.randrange(1, 6))
         case 1 if unclaimed:
@@ -58,6 +58,8 @@ async def work_on(folder: FilledFolder, chance: random.Random, *, accepts: bool)
             await folder.project()
         case 4:
             await folder.write_books()
+        case 6 if folder.lanes:
+            await folder.roll(chance.choice(list(folder.lanes)))
         case 5 if not unclaimed and not claimed:
             await folder.finish()
 

@@ -172,7 +172,7 @@ def test_what_a_successor_says_of_open_claims_fits(group_of: Callable[[int], str
     journal = Journal(group_of)
     journal.ring(2_000)
     journal.work()
-    read_back = JournalReadBack(first_offset=NOW)
+    read_back = JournalReadBack(newest_segment=0, first_offset=NOW)
     read_back.on_entries(journal.entries[::-1], limit=len(journal.entries) + 1)
     successor = Journal(group_of)
     successor.lane = Lane(

@@ -12,7 +12,7 @@ from tests.support.lane_story import LaneStory, fresh, id_of
 
 def successor_of(story: LaneStory) -> LaneStory:
     """Return the lane under its next owner, who reads back what is in the journal by now."""
-    read_back = JournalReadBack(first_offset=fresh().offset)
+    read_back = JournalReadBack(newest_segment=0, first_offset=fresh().offset)
     read_back.on_entries(
         [JournalEntry(seq, body) for seq, body in reversed(story.journal)], limit=1_000
     )

@@ -48,13 +48,24 @@ def entry(
     )
 
 
-def read_back(journal: Sequence[Entry], *, limit: int, first_seq: int = 0) -> Recovered:
-    """Read a journal as a runner does; checks that no more is read than must be."""
-    reading = JournalReadBack(first_offset=FIRST_OFFSET)
+def read_back(
+    journal: Sequence[Entry], *, limit: int, first_seq: int = 0, segments: Sequence[int] = ()
+) -> Recovered:
+    """Read a journal as a runner does; checks that no more is read than must be.
+
+    `segments`: the seqs that are the first of theirs; the last may not be there yet.
+    """
+    reading = JournalReadBack(newest_segment=len(segments), first_offset=FIRST_OFFSET)
     entries = [JournalEntry(first_seq + n, encode_entry(entry)) for n, entry in enumerate(journal)]
+    newest = next((one.checkpoint for one in reversed(journal) if one.checkpoint), None)
+    bounds = [0, *segments, 1 << 60]
     while not reading.is_complete:
         before = reading.before_seq
-        older = [entry for entry in reversed(entries) if before is None or entry.seq < before]
+        held = range(bounds[reading.segment], bounds[reading.segment + 1])
+        in_segment = [entry for entry in reversed(entries) if entry.seq in held]
+        if newest is not None and in_segment:
+            assert in_segment[0].seq > newest.retired_through, "read, though all of it retired"
+        older = [entry for entry in in_segment if before is None or entry.seq < before]
         reading.on_entries(older[:limit], limit=limit)
     return reading.result()
 
@@ -102,6 +113,30 @@ class TestReadBack:
         assert [seq for seq, _ in recovered.entries] == [41, 42]
         assert recovered.next_seq == 43
 
+    @pytest.mark.parametrize("retired_through", range(-1, 6))
+    @pytest.mark.parametrize("segments", [[1], [2, 4], [2, 4, 6], [2, 4, 6, 8], [7], [8]])
+    def test_all_that_is_un_retired_is_read_across_segments(
+        self, limit: int, segments: list[int], retired_through: int
+    ) -> None:
+        journal = [entry({name: CLAIM}) for name in "abcdefgh"]
+        journal[6] = entry({"g": CLAIM}, retired_through=retired_through)
+        recovered = read_back(journal, limit=limit, segments=segments)
+        assert list(recovered.entries) == list(enumerate(journal))[retired_through + 1 :]
+        assert recovered.next_seq == 8
+        assert recovered.retired_through == retired_through
+        assert recovered.is_segment_new is (segments[-1] == 8)
+
+    def test_without_a_checkpoint_all_segments_are_read(self, limit: int) -> None:
+        journal = [entry({name: CLAIM}) for name in "abcdef"]
+        recovered = read_back(journal, limit=limit, segments=[1, 4, 6])
+        assert list(recovered.entries) == list(enumerate(journal))
+        assert recovered.is_segment_new
+
+    def test_segments_that_aged_out_are_not_looked_at(self, limit: int) -> None:
+        journal = [entry({"x": TAKE}, retired_through=40), entry({"y": CLAIM})]
+        recovered = read_back(journal, limit=limit, first_seq=41, segments=[10, 20, 30, 42])
+        assert [seq for seq, _ in recovered.entries] == [41, 42]
+
     def test_a_checkpoint_through_its_predecessor_leaves_itself(self, limit: int) -> None:
         journal = [entry({"a": TAKE}), entry(retired_through=0)]
         recovered = read_back(journal, limit=limit)
@@ -110,7 +145,7 @@ class TestReadBack:
 
 
 def test_the_result_is_not_there_before_all_was_read() -> None:
-    reading = JournalReadBack(first_offset=FIRST_OFFSET)
+    reading = JournalReadBack(newest_segment=0, first_offset=FIRST_OFFSET)
     reading.on_entries([JournalEntry(1, encode_entry(entry({"a": CLAIM})))], limit=1)
     assert not reading.is_complete
     assert reading.before_seq == 1

@@ -140,7 +140,7 @@ def retired_through(story: LaneStory) -> int:
         story.tell("+1000 row settle +250 settle")
     checkpoints = []
     for seq, body in story.journal:
-        read_back = JournalReadBack(first_offset=Instant(0))
+        read_back = JournalReadBack(newest_segment=0, first_offset=Instant(0))
         read_back.on_entries([JournalEntry(seq, body)], limit=2)
         checkpoints.append(read_back.result().retired_through)
     return max(checkpoints)
@@ -157,7 +157,7 @@ def test_an_entry_retires_only_when_its_references_are_noted() -> None:
 def test_a_successor_notes_what_its_predecessor_had_journaled() -> None:
     gate = by_reference()
     before = LaneStory(gate=gate).tell(f"{CLAIMED_A} tookas:a=x applied NOTE:a=x")
-    read_back = JournalReadBack(first_offset=Instant(0))
+    read_back = JournalReadBack(newest_segment=0, first_offset=Instant(0))
     read_back.on_entries(
         [JournalEntry(seq, body) for seq, body in reversed(before.journal)], limit=100
     )

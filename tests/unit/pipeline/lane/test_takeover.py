@@ -13,7 +13,7 @@ from pipeline.lane.takeover import (
     Wait,
     decide_takeover,
 )
-from pipeline.ports import Ownership
+from pipeline.ports import Ownership, Segment
 
 D_MS, D_US = 10_000, 10_000_000
 PLATFORM, OTHER_PLATFORM = b"today-", b"before"
@@ -28,33 +28,43 @@ RELEASED = [(GONE, 0)]
 
 
 @pytest.mark.parametrize(
-    ("ownership", "platform", "seen", "expected"),
+    ("newest", "platform", "seen", "expected"),
     [
-        pytest.param(None, PLATFORM, [], Open(), id="nobody had it"),
-        pytest.param(Ownership(7, ME), PLATFORM, [], Mine(7), id="an earlier try of mine applied"),
-        pytest.param(Ownership(7, STRANGER), PLATFORM, LIVING, Steal(7), id="another platform's"),
-        pytest.param(Ownership(7, STRANGER), PLATFORM, [], Steal(7), id="without any look"),
-        pytest.param(Ownership(7, NEIGHBOUR), PLATFORM, [], Wait(), id="never looked at"),
-        pytest.param(Ownership(7, NEIGHBOUR), PLATFORM, LIVING, Wait(), id="its owner lives"),
-        pytest.param(Ownership(7, NEIGHBOUR), PLATFORM, SILENT, Steal(7), id="it is silent"),
-        pytest.param(Ownership(7, NEIGHBOUR), PLATFORM, RELEASED, Steal(7), id="it let go"),
-        pytest.param(Ownership(7, STRANGER), b"", LIVING, Wait(), id="shared store: all wait"),
-        pytest.param(Ownership(7, STRANGER), b"", SILENT, Steal(7), id="shared store: silent"),
-        pytest.param(Ownership(7, ME), b"", [], Mine(7), id="shared store: mine"),
+        pytest.param(None, PLATFORM, [], Open(0, 1), id="nobody had it"),
+        pytest.param((7, ME), PLATFORM, [], Mine(5, 7), id="an earlier try of mine applied"),
+        pytest.param((7, STRANGER), PLATFORM, LIVING, Steal(5, 7), id="another platform's"),
+        pytest.param((7, STRANGER), PLATFORM, [], Steal(5, 7), id="without any look"),
+        pytest.param((7, NEIGHBOUR), PLATFORM, [], Wait(), id="never looked at"),
+        pytest.param((7, NEIGHBOUR), PLATFORM, LIVING, Wait(), id="its owner lives"),
+        pytest.param((7, NEIGHBOUR), PLATFORM, SILENT, Steal(5, 7), id="it is silent"),
+        pytest.param((7, NEIGHBOUR), PLATFORM, RELEASED, Steal(5, 7), id="it let go"),
+        pytest.param((7, STRANGER), b"", LIVING, Wait(), id="shared store: all wait"),
+        pytest.param((7, STRANGER), b"", SILENT, Steal(5, 7), id="shared store: silent"),
+        pytest.param((7, ME), b"", [], Mine(5, 7), id="shared store: mine"),
+        pytest.param((-7, STRANGER), PLATFORM, LIVING, Open(6, 8), id="it stopped in a roll"),
+        pytest.param((-7, NEIGHBOUR), PLATFORM, LIVING, Wait(), id="it is rolling and lives"),
+        pytest.param((-7, NEIGHBOUR), PLATFORM, SILENT, Open(6, 8), id="silent in a roll"),
+        pytest.param((-7, STRANGER), b"", LIVING, Wait(), id="shared store: it is rolling"),
+        pytest.param((-7, STRANGER), b"", SILENT, Open(6, 8), id="shared store: silent in a roll"),
+        pytest.param((-7, ME), PLATFORM, [], Open(6, 8), id="I stopped in a roll"),
     ],
 )
 def test_who_takes_a_lane(
-    ownership: Ownership | None,
+    newest: tuple[int, bytes] | None,
     platform: bytes,
     seen: list[tuple[int | None, int]],
     expected: TakeoverDecision,
 ) -> None:
     watch = OwnerWatch(steal_after_ms=DurationMs(D_MS))
-    if ownership is not None:
+    if newest is not None:
         for value, boot_us in seen:
-            watch.observe(ownership.owner, value, boot_us=boot_us)
+            watch.observe(newest[1], value, boot_us=boot_us)
     decision = decide_takeover(
-        ownership, me=ME, platform=platform, watch=watch, boot_us=seen[-1][1] if seen else 0
+        None if newest is None else Segment(5, Ownership(*newest)),
+        me=ME,
+        platform=platform,
+        watch=watch,
+        boot_us=seen[-1][1] if seen else 0,
     )
     assert decision == expected
 
