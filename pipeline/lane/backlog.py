@@ -357,11 +357,18 @@ class Backlog:
 
     def _unresolved(self, rows: Sequence[BufferRow]) -> Sequence[BufferRow]:
         """Return the rows that are not plainly resolved; most of them are, behind doorbells."""
-        step_of = self._recent.step_or_none
-        return [row for row in rows if (step_of(row[1]) or 0) & EVENT_MASK < RESOLVED_FROM]
+        step_of, ruled = self._recent.step_or_none, self._ruled
+        return [
+            row
+            for row in rows
+            # One that is sent again is resolved until its ruling is journaled; its row comes first.
+            if (step_of(row[1]) or 0) & EVENT_MASK < RESOLVED_FROM or row[1] in ruled
+        ]
 
     def is_resolved(self, id_: MessageId, attempt: int) -> bool:
         """Return whether a row or timer that was read holds its offset or cursor no longer."""
+        if id_ in self._stashed:
+            return False
         step = self._recent.step(id_)
         if step is None:
             # Named once and retired since, or dropped by its fold; else it still waits here.
