@@ -1,6 +1,5 @@
 """What the provider reports later, read as an operator's mailbox would hold it."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from cluster.egress.smtp_bounce_folder import BounceFolder
 from pipeline.connectors.smtp.delivery_report import DeliveryReceipt
 from pipeline.lifecycle import Event
 from tests.support.mail_office import SENDER, hand_over, message_id, open_office, submitted
+from tests.support.until import until
 
 RECEIPTS = '{"receipts": {"url": "", "delay_s": 0.01, "modes": {"%s": 1}, "failed": %d}}'
 
@@ -32,9 +32,7 @@ async def test_a_report_tells_which_message_came_to_what_end(
     async with open_office(tmp_path, modes=modes, bounces=bounces) as office:
         connector = office.connector()
         await submitted(connector, hand_over(["ann@example.org"]))
-        async with asyncio.timeout(5):
-            while bounces.written_count < len(events):  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: bounces.written_count >= len(events))
         await connector.close()
     folder = BounceFolder(tmp_path / "maildir", domain=SENDER.domain)
     reports = folder.read(10)

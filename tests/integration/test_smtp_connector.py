@@ -1,6 +1,7 @@
 """Mail through real connections: every way a server can answer, and what it means for a message."""
 
 import asyncio
+import json
 import socket
 from pathlib import Path
 
@@ -14,7 +15,16 @@ from pipeline.lifecycle import Event
 from pipeline.message import Body, MessageId
 from pipeline.outcome import HandOver, ProviderClass
 from pipeline.ports import ClockReading
-from tests.support.mail_office import LANE, hand_over, open_office, submitted
+from tests.support.fake_clock import NOW, FakeClock
+from tests.support.mail_office import (
+    LANE,
+    PATIENCE_MS,
+    Reports,
+    hand_over,
+    open_office,
+    submitted,
+)
+from tests.support.until import until
 
 T, D, R, L, N = Event.TAKE, Event.DEFER, Event.REFUSE, Event.LOSE_ANSWER, Event.NOT_SENT
 
@@ -29,6 +39,13 @@ async def test_what_is_taken_has_the_name_in_the_servers_queue(tmp_path: Path) -
     assert (told.event, told.reference) == (T, "SIM-000000000000")
     (line,) = office.seen
     assert (line.key, line.recipient, line.took) == ("0" * 32, "ann@example.org", True)
+
+
+# Long enough for the messages beside it, which are answered.
+SILENCES = {
+    "at-rcpt-hang": {"command_timeout_ms": 2_000},
+    "at-end-hang": {"answer_timeout_ms": 2_000},
+}
 
 
 @pytest.mark.parametrize(
@@ -55,7 +72,7 @@ async def test_each_answer_to_each_command_means(
     tmp_path: Path, recipient: str, event: Event, detail: str
 ) -> None:
     async with open_office(tmp_path) as office:
-        connector = office.connector(answer_timeout_ms=300, command_timeout_ms=300)
+        connector = office.connector(**SILENCES.get(recipient, {}))
         recipients = ["before@example.org", f"{recipient}@example.org", "after@example.org"]
         reports = await submitted(connector, hand_over(recipients))
         await connector.close()
@@ -96,8 +113,10 @@ async def test_a_text_that_does_not_arrive_is_not_taken(tmp_path: Path) -> None:
 async def test_each_mode_of_the_provider_means(
     tmp_path: Path, mode: Mode, event: Event, is_taken: bool
 ) -> None:
-    async with open_office(tmp_path, modes=f"{mode}=1") as office:
-        connector = office.connector(answer_timeout_ms=300)
+    modes = json.dumps({"rules": [{"modes": {mode: 1}}], "late_s": 30})
+    async with open_office(tmp_path, modes=modes) as office:
+        is_answered = mode not in (Mode.HANG_BEFORE, Mode.HANG_AFTER, Mode.LATE)
+        connector = office.connector(answer_timeout_ms=PATIENCE_MS if is_answered else 2_000)
         recipients = [f"{name}@example.org" for name in ("ann", "bob", "cid")]
         reports = await submitted(connector, hand_over(recipients))
         await connector.close()
@@ -111,7 +130,7 @@ async def test_each_mode_of_the_provider_means(
 async def test_an_answer_that_is_late_but_in_time_is_an_answer(tmp_path: Path) -> None:
     modes = '{"rules": [{"modes": {"late": 1}}], "late_s": 0.2}'
     async with open_office(tmp_path, modes=modes) as office:
-        connector = office.connector(answer_timeout_ms=5_000)
+        connector = office.connector()
         reports = await submitted(connector, hand_over(["ann@example.org"]))
         await connector.close()
     assert reports.events == [T]
@@ -131,12 +150,16 @@ async def test_a_refused_sender_is_told(tmp_path: Path, reply: str, event: Event
 async def test_a_slow_answer_holds_up_no_other(tmp_path: Path) -> None:
     modes = '{"rules": [{"modes": {"hang_after": 1}, "recipient": "slow@*"}]}'
     async with open_office(tmp_path, modes=modes) as office:
-        connector = office.connector(answer_timeout_ms=500, connections_max=2)
+        connector = office.connector(connections_max=2)
         recipients = ["slow@example.org", *(f"a{n}@example.org" for n in range(20))]
-        reports = await submitted(connector, hand_over(recipients))
+        reports = Reports()
+        sending = asyncio.create_task(connector.submit(hand_over(recipients), reports))
+        await until(lambda: len(reports.by_position) == 20)
+        assert 0 not in reports.by_position
+        office.provider.break_all_off()
+        await sending
         await connector.close()
     assert reports.events == [L, *[T] * 20]
-    assert reports.parts[-1] == [0]
 
 
 # --- connections ----------------------------------------------------------------------------------
@@ -171,7 +194,7 @@ async def test_a_connection_is_used_again_after_a_refusal(tmp_path: Path) -> Non
 
 async def test_a_connection_is_not_used_again_after_a_silence(tmp_path: Path) -> None:
     async with open_office(tmp_path) as office:
-        connector = office.connector(connections_max=1, answer_timeout_ms=200)
+        connector = office.connector(connections_max=1, answer_timeout_ms=2_000)
         recipients = ["at-end-hang@b.example", "ann@b.example"]
         reports = await submitted(connector, hand_over(recipients))
         assert reports.events == [L, T]
@@ -193,9 +216,7 @@ async def test_an_idle_connection_is_closed(tmp_path: Path) -> None:
     async with open_office(tmp_path) as office:
         connector = office.connector(idle_ms=50)
         assert (await submitted(connector, hand_over(["ann@b.example"]))).events == [T]
-        async with asyncio.timeout(5):
-            while office.provider.connections_open_count:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: not office.provider.connections_open_count)
         assert (await submitted(connector, hand_over(["ann@b.example"]))).events == [T]
         await connector.close()
 
@@ -297,14 +318,22 @@ async def test_the_clock_is_asked_until_just_before_the_dot(tmp_path: Path) -> N
 async def test_what_waits_for_a_connection_too_long_is_told_while_others_hang(
     tmp_path: Path,
 ) -> None:
-    async with open_office(tmp_path, modes="hang_after=1") as office:
-        connector = office.connector(connections_max=1, answer_timeout_ms=1_500)
-        handed = hand_over(["ann@b.example"] * 4, send_before=later(SystemClock().now(), 300))
-        reports = await submitted(connector, handed)
+    modes = '{"rules": [{"modes": {"hang_after": 1}, "recipient": "slow@*"}]}'
+    async with open_office(tmp_path, modes=modes) as office:
+        connector = office.connector(connections_max=1, clock=FakeClock())
+        # From here on there is a connection, and the clock stands still: the first one leaves.
+        warm = hand_over(["ann@b.example"], send_before=later(NOW, 30_000))
+        assert (await submitted(connector, warm)).events == [T]
+        reports = Reports()
+        handed = hand_over(["slow@b.example"] * 4, send_before=later(NOW, 1_000))
+        sending = asyncio.create_task(connector.submit(handed, reports))
+        await until(lambda: len(reports.by_position) == 3)
+        office.provider.break_all_off()
+        await sending
         await connector.close()
     assert reports.events == [L, N, N, N]
     assert reports.parts == [[1, 2, 3], [0]]
-    assert len(office.seen) == 1
+    assert [line.recipient for line in office.seen] == ["ann@b.example", "slow@b.example"]
 
 
 # --- what cannot be sent --------------------------------------------------------------------------
@@ -354,11 +383,9 @@ async def test_a_submit_that_is_cancelled_leaves_no_connection_in_the_middle(
         return pool
 
     async with open_office(tmp_path, modes="hang_after=1") as office:
-        connector = office.connector(connections_max=1, answer_timeout_ms=60_000, wrap=kept)
+        connector = office.connector(connections_max=1, wrap=kept)
         sending = asyncio.create_task(connector.submit(hand_over(["ann@b.example"]), print))
-        async with asyncio.timeout(5):
-            while not office.provider.commands["END"]:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+        await until(lambda: office.provider.commands["END"])
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending

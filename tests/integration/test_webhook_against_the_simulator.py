@@ -15,7 +15,10 @@ from cluster.egress.webhook_connector import WebhookConnector
 from cluster.runtime.clock import SystemClock
 from pipeline.instant import later
 from pipeline.lifecycle import Event
+from pipeline.ports import Clock
+from tests.support.fake_clock import FakeClock
 from tests.support.provider_process import ProviderProcess, running_provider
+from tests.support.until import until
 from tests.support.webhook_office import (
     Reports,
     hand_over_to,
@@ -25,15 +28,18 @@ from tests.support.webhook_office import (
 )
 
 CLOCK = SystemClock()
-ANSWER_MS = 700
+# For an answer that comes, and for one that does not.
+PATIENCE_MS, IMPATIENCE_MS = 60_000, 2_000
 
 
-def connector_to(provider: ProviderProcess, **changed: Any) -> WebhookConnector:
+def connector_to(
+    provider: ProviderProcess, *, clock: Clock = CLOCK, **changed: Any
+) -> WebhookConnector:
     return webhook_connector(
-        CLOCK,
+        clock,
         networks=["127.0.0.0/8"],
         ports=[provider.ports["http"]],
-        **{"answer_timeout_ms": ANSWER_MS, **changed},
+        **{"answer_timeout_ms": PATIENCE_MS, **changed},
     )
 
 
@@ -59,16 +65,29 @@ TOLD = {
     "error_before": Event.LOSE_ANSWER,
     "error_after": Event.LOSE_ANSWER,
 }
+
+
+def is_silent(mode: str) -> bool:
+    return mode.startswith("hang")
+
+
 PROCESSED = {"accept", "late", "hang_after", "reset_after", "error_after"}
 
 
 async def test_every_mode_is_told_as_what_it_is_and_asked_for_once(
     provider: ProviderProcess,
 ) -> None:
-    modes = [mode for mode in TOLD for _ in range(5)]
-    connector = connector_to(provider, concurrency=60)
-    reports = await submit(connector, CLOCK, [provider.as_(m, n) for n, m in enumerate(modes)])
-    assert reports.events() == [TOLD[mode] for mode in modes]
+    modes = [mode for mode in sorted(TOLD, key=is_silent) for _ in range(5)]
+    urls = [provider.as_(mode, number) for number, mode in enumerate(modes)]
+    answered = sum(not is_silent(mode) for mode in modes)
+    patient = connector_to(provider, concurrency=60)
+    impatient = connector_to(provider, concurrency=60, answer_timeout_ms=IMPATIENCE_MS)
+    reports, silences = await asyncio.gather(
+        submit(patient, CLOCK, urls[:answered]),
+        submit(impatient, CLOCK, urls[answered:], first=answered),
+    )
+    assert reports.events() + silences.events() == [TOLD[mode] for mode in modes]
+    await until(lambda: len(provider.lines()) >= len(modes))
     # No request was repeated by any layer, and none followed to another place.
     lines = provider.lines()
     assert Counter(line.key for line in lines) == {
@@ -79,7 +98,8 @@ async def test_every_mode_is_told_as_what_it_is_and_asked_for_once(
     assert {told.retry_after_ms for told in throttled} == {1_000}
     taken = [t for t in reports.by_position.values() if t.event is Event.TAKE]
     assert all(told.reference.startswith("sim-") for told in taken)
-    await connector.close()
+    await patient.close()
+    await impatient.close()
 
 
 async def test_connections_that_broke_or_timed_out_leave_no_slot_taken(
@@ -97,22 +117,36 @@ async def test_connections_that_broke_or_timed_out_leave_no_slot_taken(
 async def test_what_is_asked_again_under_its_key_is_taken_once(provider: ProviderProcess) -> None:
     rules = [{"modes": {"reset_after": 1, "hang_after": 1, "error_after": 1}, "first": 2}]
     await provider.behave(json.dumps({"rules": rules}))
-    connector = connector_to(provider, url=provider.url, concurrency=50)
-    for expected in (Event.LOSE_ANSWER, Event.LOSE_ANSWER, Event.TAKE):
+    patient = connector_to(provider, url=provider.url, concurrency=50)
+    impatient = connector_to(
+        provider, url=provider.url, concurrency=50, answer_timeout_ms=IMPATIENCE_MS
+    )
+    for round_no, (connector, expected) in enumerate(
+        ((impatient, Event.LOSE_ANSWER), (impatient, Event.LOSE_ANSWER), (patient, Event.TAKE))
+    ):
         reports = await submit(connector, CLOCK, ["+447700900000"] * 50)
         assert reports.events() == [expected] * 50
+        await until(lambda asked=50 * (round_no + 1): len(provider.lines()) >= asked)  # type: ignore[misc]
     lines = provider.lines()
     assert len(lines) == 150
     assert sum(line.was_new for line in lines) == 50
-    await connector.close()
+    await patient.close()
+    await impatient.close()
 
 
 async def test_what_waits_behind_a_provider_that_hangs_does_not_leave_late(
     provider: ProviderProcess,
 ) -> None:
-    connector = connector_to(provider, concurrency=2, answer_timeout_ms=400)
+    # The clock stands still until two have left, so that they leave in time and no other does.
+    clock = FakeClock()
+    connector = connector_to(provider, clock=clock, concurrency=2, answer_timeout_ms=5_000)
     urls = [provider.as_("hang_after", n) for n in range(10)]
-    reports = await submit(connector, CLOCK, urls, send_before=later(CLOCK.now(), 200))
+    submitting = asyncio.create_task(
+        submit(connector, clock, urls, send_before=later(clock.now(), 200))
+    )
+    await until(lambda: len(provider.lines()) == 2)
+    clock.advance(201)
+    reports = await submitting
     assert Counter(reports.events()) == {Event.LOSE_ANSWER: 2, Event.NOT_SENT: 8}
     sent = {n for n, told in reports.by_position.items() if told.event is Event.LOSE_ANSWER}
     assert {line.key for line in provider.lines()} == {message_id(n).hex() for n in sent}
@@ -120,11 +154,12 @@ async def test_what_waits_behind_a_provider_that_hangs_does_not_leave_late(
 
 
 async def test_a_hard_limit_defers_what_is_over_it(provider: ProviderProcess) -> None:
-    await provider.behave(json.dumps({"rate": {"per_second": 20}}))
+    # So few that as many come within a second wherever this runs.
+    await provider.behave(json.dumps({"rate": {"per_second": 5}}))
     connector = connector_to(provider, url=provider.url, concurrency=50)
     events = (await submit(connector, CLOCK, ["+447700900000"] * 50)).events()
     counts = await provider.counts()
-    assert counts["let_in_in_a_second_max"] == 20
+    assert counts["let_in_in_a_second_max"] == 5
     assert counts["throttled"] == events.count(Event.DEFER) > 0
     assert counts["taken"] == events.count(Event.TAKE)
     await connector.close()
@@ -227,7 +262,7 @@ async def test_receipts_come_early_once_twice_and_never(tmp_path: Path) -> None:
     async with running_provider(tmp_path / "log.jsonl", modes=modes, seed=1) as provider:
         connector = connector_to(provider, url=provider.url)
         reports = await submit(connector, CLOCK, ["r"] * 60)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await many.wait()
         times = Counter(receipt["message_id"] for receipt in called[1:])
         assert set(times.values()) == {1, 2}

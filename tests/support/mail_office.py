@@ -26,6 +26,9 @@ from pipeline.message import Body, MessageId, Submission, encode_body
 from pipeline.outcome import HandOver, Outcomes
 from pipeline.ports import Clock
 
+# For an answer that comes: whoever waits for one that does not says for how long.
+PATIENCE_MS = 60_000
+
 LANE = LaneId(1, "n1", 0, "email", "normal-0")
 SENDER = Sender(address="news@acme.example", domain="acme.example", default_subject="Hello")
 
@@ -106,7 +109,7 @@ def connector_to(
     connections_max: int = 4,
     mails_max: int = 100,
     idle_ms: int = 30_000,
-    answer_timeout_ms: int = 1_000,
+    answer_timeout_ms: int = PATIENCE_MS,
     clock: Clock | None = None,
     wrap: Callable[[SmtpPool], SmtpPool] = lambda pool: pool,
     **server: Any,
@@ -118,8 +121,8 @@ def connector_to(
                 "port": port,
                 "tls": TlsMode.NONE,
                 "hello": "acme.example",
-                "connect_timeout_ms": DurationMs(2_000),
-                "command_timeout_ms": DurationMs(1_000),
+                "connect_timeout_ms": DurationMs(PATIENCE_MS),
+                "command_timeout_ms": DurationMs(PATIENCE_MS),
                 "answer_timeout_ms": DurationMs(answer_timeout_ms),
                 **server,
             }
