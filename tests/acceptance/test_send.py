@@ -124,7 +124,7 @@ def test_templates_make_every_field_of_any_columns(office: Office, tmp_path: Pat
         )
     ):
         group = f"templates-{rows[number][3]}"
-        eventually("it is out", partial(office.lines, group), seconds=30)
+        eventually("it is out", partial(office.lines, group), seconds=120)
         (line,) = office.lines(group)
         assert (line["recipient"], line["content"]) == (recipient, content)
         assert (line["tenant"], line["metadata"]) == ("acme", {"code": f"#{rows[number][2]}"})
@@ -291,9 +291,9 @@ def test_a_send_that_was_broken_off_is_taken_up_under_its_batch_key(office: Offi
         # Two chunks of a thousand, and a part of a third, whose end does not come.
         sending.stdin.write("phone,text\n" + "".join(rows[:2_500]))
         sending.stdin.flush()
-        eventually("two are out", lambda: len(office.lines("broken")) == 2_000, seconds=60)
+        eventually("two are out", lambda: len(office.lines("broken")) == 2_000, seconds=120)
         press_ctrl_c(sending)
-        told, errors = sending.communicate(timeout=60)
+        told, errors = sending.communicate(timeout=120)
     finally:
         kill_tree(sending)
     assert sending.returncode == 130, (told, errors)

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -106,9 +105,7 @@ def test_ctrl_c_ends_a_watch_quietly(data: Path, environment: dict[str, str]) ->
         assert process.stdout is not None
         assert process.stderr is not None
         first = process.stdout.readline()
-        begun = time.monotonic()
         second = process.stdout.readline()
-        assert 0.9 < time.monotonic() - begun < WAIT_S
         process.send_signal(signal.SIGINT)
         told = process.stderr.read()
         code = process.wait(WAIT_S)

@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.platform_process import environment
 
+RATE, BURST = 100, 10  # of the program, and a tenth of it
+
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -28,8 +30,8 @@ def test_permits_come_over_ray_also_from_the_limiter_that_follows_on_a_killed_on
     assert done.returncode == 0, done.stderr[-2_000:]
     told = json.loads(done.stdout.splitlines()[-1])
     assert "limiter|limiter" in told["wanted"]
-    # A hundred a second, on a machine that may be busy.
-    assert 150 <= told["permits_before"] <= 210
-    assert 150 <= told["permits_after"] <= 210
+    # A hundred a second at the most; on a busy machine it takes longer to spend them.
+    for spent, seconds in (told["permits_before"], told["permits_after"]):
+        assert spent <= RATE * seconds + BURST + 1
     assert told["is_another"]
     assert told["is_gone"]

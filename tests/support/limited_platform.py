@@ -30,40 +30,45 @@ async def _watch(platform: PlatformConfig) -> dict[str, Any]:
     from actors.handles import create_registry, find_limiter
 
     registry = create_registry(platform)
-    for _ in range(_LOOKS_MAX):
-        status = await registry.status()
-        if status["is_complete"]:
-            break
-        await asyncio.sleep(0.1)
+
+    async def limiter_other_than(former: str | None) -> str:
+        for _ in range(_LOOKS_MAX):
+            status = await registry.status()
+            name: str | None = status["running"].get("limiter|limiter")
+            if status["is_complete"] and name not in (None, former):
+                return str(name)
+            await asyncio.sleep(0.1)
+        raise AssertionError("no limiter")
+
+    first = await limiter_other_than(None)
     clock = SystemClock()
     client = PermitClient(
         PermitDesk("s0", [_KEY]), find_limiter=find_limiter, clock=clock, on_grants=lambda: None
     )
     await client.start()
 
-    async def spend(seconds: int) -> int:
-        spent = 0
-        for _ in range(seconds * 50):
+    async def spend(count: int) -> tuple[int, float]:
+        """Take so many permits or a few more; return how many, and in how many seconds."""
+        spent, began = 0, clock.now()
+        while spent < count:
             client.desk.want("lane", "normal-1", {_KEY: 1_000})
             spent += client.desk.take("lane", _KEY, 1_000, clock.now())
             await asyncio.sleep(0.02)
-        return spent
+        return spent, (clock.now() - began) / 1_000_000
 
-    await spend(3)
-    before = await spend(2)
-    name = status["running"]["limiter|limiter"]
-    ray.kill(ray.get_actor(name, namespace=NAMESPACE))
-    await spend(10)
-    after = await spend(2)
-    successor = (await registry.status())["running"]["limiter|limiter"]
+    before = await spend(200)
+    ray.kill(ray.get_actor(first, namespace=NAMESPACE))
+    second = await limiter_other_than(first)
+    after = await spend(200)
+    told = (await registry.status())["wanted"]
     await client.stop()
     await registry.drain()
     is_gone = await find_limiter() is None
     return {
-        "wanted": status["wanted"],
+        "wanted": told,
         "permits_before": before,
         "permits_after": after,
-        "is_another": successor != name,
+        "is_another": second != first,
         "is_gone": is_gone,
     }
 

@@ -76,7 +76,7 @@ async def running_provider(
     )
     try:
         assert process.stdout is not None
-        ready = await asyncio.wait_for(process.stdout.readline(), 30)
+        ready = await asyncio.wait_for(process.stdout.readline(), 120)
         yield ProviderProcess(process, json.loads(ready), log)
     finally:
         if process.returncode is None:

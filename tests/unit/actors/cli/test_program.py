@@ -294,8 +294,9 @@ def test_watching_looks_again_until_somebody_interrupts(
 ) -> None:
     looks = 0
 
-    async def interrupted_at_the_third(_seconds: float) -> None:
+    async def interrupted_at_the_third(seconds: float) -> None:
         nonlocal looks
+        assert seconds == 1
         looks += 1
         if looks == 3:
             raise KeyboardInterrupt
