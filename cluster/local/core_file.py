@@ -1,6 +1,5 @@
 """One core's file, as this process holds it: who writes it and who reads it."""
 
-import asyncio
 from pathlib import Path
 
 from cluster.local.bodies import MessageReader
@@ -20,5 +19,10 @@ class CoreFile:
         self.messages = MessageReader()
 
     async def close(self) -> None:
-        """End both threads.  May come twice."""
-        await asyncio.gather(self.writer.close(), self.reader.close())
+        """End both threads.  May come twice.
+
+        One after the other: of two connections that are closed at once each may see the other one,
+        and then neither moves the log into the file and removes it.
+        """
+        await self.reader.close()
+        await self.writer.close()
