@@ -16,6 +16,7 @@ from ray.util import list_named_actors
 
 from actors.config import MACHINE_LABEL, NAMESPACE, PlatformConfig
 from actors.doorbells import Bell
+from actors.elastic import Bounds
 from actors.ingester import Ingester
 from actors.limiter import Limiter
 from actors.names import (
@@ -40,6 +41,7 @@ from actors.sender import IngesterGone
 from cluster.runtime.clock import SystemClock
 from cluster.runtime.logging import configure_logging
 from cluster.runtime.routing import limit_book
+from pipeline.ingest.doorbell import Heard
 
 log = structlog.get_logger(__name__)
 
@@ -63,13 +65,19 @@ class SchedulerActor(Scheduler):
         configure_logging(platform.settings.log_level, platform.settings.log_format)
         super().__init__(
             config,
-            partial(open_scheduler_ports, platform, config.core, find_limiter=find_limiter),
+            partial(
+                open_scheduler_ports,
+                platform,
+                config.core,
+                find_limiter=find_limiter,
+                find_bell=find_bell,
+            ),
         )
         self._birth = _at_birth(self.start())
 
     def __repr__(self) -> str:
-        core = self._config.core
-        return f"Scheduler({core.node}:{core.shard})"
+        place = SchedulerKey(self._config.core, self._config.part)
+        return f"Scheduler({str(place).partition('|')[2]})"
 
 
 class IngesterActor(Ingester):
@@ -117,7 +125,11 @@ class RegistryActor(ShardRegistry):
     def __init__(self, platform: PlatformConfig) -> None:
         configure_logging(platform.settings.log_level, platform.settings.log_format)
         super().__init__(
-            ingesters_count=platform.settings.ingesters,
+            bounds=Bounds(
+                ingesters_min=platform.settings.ingesters,
+                ingesters_max=platform.settings.ingesters_max,
+                schedulers_per_core_max=platform.settings.schedulers_per_core_max,
+            ),
             has_limiter=bool(limit_book(platform.settings.connectors).limits),
             has_receiver=platform.settings.has_receipts,
             platform_id=platform.platform_id,
@@ -169,9 +181,9 @@ class SchedulerBell:
     def __init__(self, actor: ActorHandle[Any]) -> None:
         self._actor = actor
 
-    async def ring(self, doorbell: bytes) -> list[str]:
-        """Return the lanes that lag; raises `ActorGone`."""
-        return cast(list[str], await _call(self._actor.ring, doorbell))
+    async def ring(self, doorbell: bytes) -> Heard:
+        """Return which lanes lag, and which others work on; raises `ActorGone`."""
+        return cast(Heard, await _call(self._actor.ring, doorbell))
 
 
 class LimiterHandle:
@@ -279,7 +291,7 @@ class RayActorWorld:
             "enable_task_events": False,
         }
         match key:
-            case SchedulerKey(core):
+            case SchedulerKey(core, part):
                 machine = self._platform.machine_of(core)
                 if _has_machine(machine):
                     options["label_selector"] = {MACHINE_LABEL: machine}
@@ -292,6 +304,7 @@ class RayActorWorld:
                         owner=owner,
                         platform_id=self._platform.platform_id,
                         windows=self._platform.settings.windows,
+                        part=part,
                     ),
                     self._platform,
                 )
@@ -306,12 +319,22 @@ class RayActorWorld:
         """Return the actor's report; raises what it raises, or that it is gone."""
         return await _call(_get(name).check_health)
 
+    async def hand_over(self, name: str, lanes: Sequence[str], *, heir: str) -> None:
+        """Let a scheduler give lanes to another one of its core."""
+        parsed = parse_name(heir)
+        assert parsed is not None, heir
+        try:
+            await _get(name).hand_over.remote(list(lanes), heir=parsed[1], heir_name=heir)
+        except _DEATHS as error:
+            raise ActorGone(str(error).partition("\n")[0]) from error
+
     async def drain(self, name: str) -> None:
-        """Ask a scheduler to release its lanes, or another actor to stop."""
+        """Ask an actor to finish what it has begun: a scheduler releases its lanes then."""
         parsed = parse_name(name)
         assert parsed is not None, name
         actor = _get(name)
-        await _call(actor.drain if isinstance(parsed[0], SchedulerKey) else actor.stop)
+        drains = isinstance(parsed[0], SchedulerKey | IngesterKey)
+        await _call(actor.drain if drains else actor.stop)
 
     async def kill(self, name: str) -> None:
         """End an actor at once.  One that is gone already is no error."""

@@ -14,12 +14,14 @@ import msgspec
 import structlog
 
 from actors.doorbells import Doorbells
+from cluster.runtime.processor import ProcessorUse
 from cluster.topology.generation import Core, Generation
 from pipeline.errors import StoreUnavailable, SubmissionInvalid, WriteUnknown
 from pipeline.ingest.accept import LaneBatch, Settled, core_of, plan_accept, settle
 from pipeline.ingest.chunk import (
     Accepted,
     KeyTaken,
+    Leaving,
     Overloaded,
     Refused,
     SubmitChunk,
@@ -49,6 +51,7 @@ from pipeline.ports import Clock, IngestStore
 log = structlog.get_logger(__name__)
 
 _US_PER_MS = 1_000
+_MEASURE_US = 900_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +64,7 @@ class IngesterPorts:
     clock: Clock
     chance: Callable[[int], bytes]
     doorbells: Doorbells
+    measure: Callable[[], ProcessorUse]  # since it was called last
     close: Callable[[], Awaitable[None]]
 
 
@@ -79,15 +83,32 @@ class Ingester:
         self._bytes_in_flight = 0
         self._announced: set[LaneId] = set()
         self._accepted_count = 0
+        self._is_over = False
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+        self._use = ProcessorUse(0, 0)
+        self._measured_at = Instant(0)
+        self._overloaded_count = 0
+        self._overloaded_lately = 0
+        self._overloaded_before = 0
 
     async def start(self) -> None:
-        """Open the ports.  A second start does nothing."""
+        """Open the ports.  A second start does nothing, nor does one after the end."""
         async with self._lifecycle:
-            if self._ports is None:
+            if self._ports is None and not self._is_over:
                 self._ports = await self._open_ports()
 
+    async def drain(self) -> None:
+        """Take no chunk any more, answer those under way, close the ports.  May come twice.
+
+        From its first moment on who asks is sent to another ingester.
+        """
+        self._is_over = True
+        await self._is_idle.wait()
+        await self.stop()
+
     async def stop(self) -> None:
-        """Close the ports.  May come before start, and twice."""
+        """Close the ports, whatever is under way.  May come before start, and twice."""
         async with self._lifecycle:
             ports, self._ports = self._ports, None
             if ports is not None:
@@ -97,11 +118,26 @@ class Ingester:
     async def check_health(self) -> Mapping[str, int]:
         """Return what a supervisor may want to see."""
         await self.start()
+        self._measure()
         return {
+            "is_ending": self._is_over,
             "accepted": self._accepted_count,
             "messages_in_flight": self._messages_in_flight,
             "bytes_in_flight": self._bytes_in_flight,
+            "busy": self._use.busy,
+            "idle": self._use.idle,
+            "overloaded_lately": self._overloaded_lately,
         }
+
+    def _measure(self) -> None:
+        ports = self._ports
+        # Whoever asks more often is told the same: a moment says little of a load.
+        if ports is None or abs(ports.clock.now() - self._measured_at) < _MEASURE_US:
+            return
+        self._measured_at = ports.clock.now()
+        self._use = ports.measure()
+        self._overloaded_lately = self._overloaded_count - self._overloaded_before
+        self._overloaded_before = self._overloaded_count
 
     async def submit(self, data: bytes) -> bytes:
         """Accept an encoded `SubmitChunk`, all or none; return an encoded `SubmitReply`."""
@@ -111,6 +147,8 @@ class Ingester:
             return encode(Refused([(0, "chunk", f"cannot be read: {error}")]))
         await self.start()
         ports = self._ports
+        if self._is_over:
+            return encode(Leaving())
         if ports is None:
             return encode(Overloaded(OVERLOADED_RETRY_AFTER_MS))
         count = len(chunk.bodies)
@@ -118,14 +156,18 @@ class Ingester:
             self._messages_in_flight + count > INGEST_MESSAGES_IN_FLIGHT_MAX
             or self._bytes_in_flight + len(data) > INGEST_BYTES_IN_FLIGHT_MAX
         ) and self._messages_in_flight:
+            self._overloaded_count += 1
             return encode(Overloaded(OVERLOADED_RETRY_AFTER_MS))
         self._messages_in_flight += count
         self._bytes_in_flight += len(data)
+        self._is_idle.clear()
         try:
             return encode(await self._accept(ports, chunk))
         finally:
             self._messages_in_flight -= count
             self._bytes_in_flight -= len(data)
+            if not self._messages_in_flight:
+                self._is_idle.set()
 
     async def _accept(self, ports: IngesterPorts, chunk: SubmitChunk) -> SubmitReply:
         now = ports.clock.now()

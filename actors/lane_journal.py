@@ -9,10 +9,11 @@ from typing import Final, assert_never
 
 import structlog
 
+from cluster.topology.generation import Core
 from pipeline.errors import StoreUnavailable, WriteUnknown
 from pipeline.lane.actions import Append
 from pipeline.lane.rolling import Roll, RollStep
-from pipeline.lane.takeover import Mine
+from pipeline.lane.takeover import GONE, Mine
 from pipeline.lane_id import LaneId
 from pipeline.ports import LaneStore
 
@@ -47,6 +48,31 @@ class LaneJournal:
             except (StoreUnavailable, WriteUnknown) as error:
                 # The same bytes again, until the answer is definite.
                 log.warning("append_unanswered", lane=str(self._lane_id), error=str(error))
+                await asyncio.sleep(_REPEAT_S)
+
+    async def give(self, heir: bytes, *, core: Core) -> bool:
+        """Make another process the owner of a lane that is drained; return whether it is now.
+
+        One conditional write, as when a lane is stolen: afterwards the heir finds itself the owner,
+        and nobody waits for anybody's silence.  Not done for an heir that does not live, by its
+        heartbeat; if it dies all the same, its lanes are taken as those of everybody who dies.
+        """
+        store, lane = self._store, self._lane_id
+        while True:
+            try:
+                beats = {beat.owner: beat.value for beat in await store.read_owners(core)}
+                if beats.get(heir, GONE) == GONE:
+                    return False
+                if await store.take_over(
+                    lane, self._segment, expected_epoch=self._epoch, owner=heir
+                ):
+                    return True
+                # An attempt whose answer was lost may have applied; or another one stole it.
+                ownership = await store.read_ownership(lane, self._segment)
+                return ownership is not None and ownership.owner == heir
+            except (StoreUnavailable, WriteUnknown) as error:
+                # The same write again, until its answer is definite.
+                log.warning("gift_unanswered", lane=str(lane), error=str(error))
                 await asyncio.sleep(_REPEAT_S)
 
     async def _roll(self) -> bool:

@@ -93,6 +93,9 @@ class LaneRunner:
         self._lane: Lane | None = None
         self._wake = asyncio.Event()
         self._is_drain_asked = False
+        self._heir: bytes | None = None
+        self.handed_to: bytes | None = None
+        """Whose the lane is after it was handed over; None if it was not."""
         self._read_through = Instant(0)
         self._rulings = LaneRulings(lane_id, store=ports.store, clock=ports.clock)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -115,12 +118,31 @@ class LaneRunner:
             self._lane.drain()
         self._wake.set()
 
+    @property
+    def owner_seen(self) -> bytes | None:
+        """Who owned the lane when this process, which waits for it, looked last."""
+        return self._takeover.owner_seen
+
+    def hand_over(self, heir: bytes) -> bool:
+        """Ask for the end as `drain` does, and for the lane to be the heir's then.
+
+        Returns whether it begins: not before the lane is at work, nor once its end was asked for.
+        """
+        if self._lane is None or self._is_drain_asked:
+            return False
+        self._heir = heir
+        self.drain()
+        return True
+
     def ring(self, rows: LaneRows) -> None:
         """Take a doorbell; one that comes before the recovery ended is dropped."""
-        if self._lane is not None and not rows.message_ids:
+        if self._lane is None:
+            # Whoever rings here may know that the lane is ours now.
+            self._takeover.look_again()
+        elif not rows.message_ids:
             self._lane.on_bare_doorbell()
             self._wake.set()
-        elif self._lane is not None:
+        else:
             self._lane.on_doorbell(
                 message_ids=[MessageId(id_) for id_ in rows.message_ids],
                 partition_keys=[
@@ -167,6 +189,13 @@ class LaneRunner:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             lane.close()
+        if self._heir is not None and lane.is_drained and not lane.is_fenced:
+            await self._give_to(self._heir)
+
+    async def _give_to(self, heir: bytes) -> None:
+        if await self._journal.give(heir, core=self._core):
+            self.handed_to = heir
+            log.info("lane_handed_over", lane=str(self.lane_id))
 
     async def _work(self, lane: Lane) -> None:
         while not (lane.is_drained or lane.is_fenced):

@@ -5,6 +5,7 @@ Whether to take it is decided in `pipeline.lane.takeover`, how far back to read 
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Final, assert_never
 
 import structlog
@@ -22,6 +23,8 @@ from pipeline.ports import Clock, LaneStore
 log = structlog.get_logger(__name__)
 
 _LOOK_AGAIN_S: Final = 0.2
+# A living owner is left alone, and need not be looked at as often: whom it hands the lane to hears.
+_LOOK_AGAIN_S_MAX: Final = 0.5
 
 
 class LaneTakeover:
@@ -49,17 +52,34 @@ class LaneTakeover:
         self._watch = watch
         self._generation = generation
         self._is_given_up = False
+        self._look = asyncio.Event()
+        self.owner_seen: bytes | None = None
+        """Who owned the lane when it was last looked at."""
 
     def give_up(self) -> None:
         """Take nothing any more.  What is ours already stays ours."""
         self._is_given_up = True
+        self._look.set()
+
+    def look_again(self) -> None:
+        """Look at the lane at once: it may be ours, or free."""
+        self._look.set()
 
     async def take(self) -> Mine | None:
         """Return as what the lane is ours, None if it was given up first."""
+        held = await self._take()
+        if held is not None:
+            self.owner_seen = self._me
+        return held
+
+    async def _take(self) -> Mine | None:
         store, lane = self._store, self._lane_id
+        pause_s = _LOOK_AGAIN_S
         while not self._is_given_up:
+            self._look.clear()
             try:
                 newest = await store.newest_segment(lane)
+                self.owner_seen = None if newest is None else newest.ownership.owner
                 boot_us = self._clock.reading().boot_us
                 if newest is not None and newest.ownership.owner != self._me:
                     owner = newest.ownership.owner
@@ -84,7 +104,10 @@ class LaneTakeover:
                         ):
                             return Mine(segment, expected + 1)
                     case Wait():
-                        await asyncio.sleep(_LOOK_AGAIN_S)
+                        with suppress(TimeoutError):
+                            async with asyncio.timeout(pause_s):
+                                await self._look.wait()
+                        pause_s = min(2 * pause_s, _LOOK_AGAIN_S_MAX)
                     case other:
                         assert_never(other)
             except (StoreUnavailable, WriteUnknown) as error:

@@ -13,17 +13,20 @@ _SCHEDULER: Final = "scheduler"
 _INGESTER: Final = "ingester"
 _LIMITER: Final = "limiter"
 _RECEIVER: Final = "receiver"
+_PART: Final = "+"
 OWNER_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class SchedulerKey:
-    """The place of the scheduler of one core."""
+    """The place of a scheduler of one core; part 0 always, others while its lanes are split."""
 
     core: Core
+    part: int = 0
 
     def __str__(self) -> str:
-        return f"{_SCHEDULER}|{self.core.node}:{self.core.shard}"
+        part = f"{_PART}{self.part}" if self.part else ""
+        return f"{_SCHEDULER}|{self.core.node}:{self.core.shard}{part}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +72,9 @@ def parse_name(name: str) -> tuple[ActorKey, bytes] | None:
         if len(owner) != OWNER_BYTES:
             return None
         if kind == _SCHEDULER:
-            node, _, shard = place.rpartition(":")
-            return SchedulerKey(Core(node, int(shard))), owner
+            node, _, rest = place.rpartition(":")
+            shard, _, part = rest.partition(_PART)
+            return SchedulerKey(Core(node, int(shard)), int(part or 0)), owner
         if kind == _INGESTER:
             return IngesterKey(int(place)), owner
         if kind == place == _LIMITER:

@@ -22,6 +22,7 @@ from cluster.egress.smtp_bounce_folder import BounceFolder, BounceMailbox
 from cluster.local.store import LocalStore
 from cluster.runtime.clock import SystemClock
 from cluster.runtime.connector_settings import SmtpConnectorSettings, WebhookConnectorSettings
+from cluster.runtime.processor import ProcessorMeter
 from cluster.runtime.routing import connector_routes, limit_book
 from cluster.runtime.secrets import read_secret
 from cluster.runtime.settings import Settings
@@ -57,6 +58,7 @@ async def open_ingester_ports(
         channels=frozenset(channel for channel in CHANNELS if settings.has_way_out(channel)),
         clock=clock,
         chance=os.urandom,
+        measure=ProcessorMeter().measure,
         doorbells=Doorbells(
             clock=clock,
             read_owners=store.read_owners,
@@ -72,6 +74,7 @@ async def open_scheduler_ports(
     core: Core,
     *,
     find_limiter: Callable[[], Awaitable[LimiterDoor | None]],
+    find_bell: Callable[[str], Awaitable[Bell | None]],
 ) -> SchedulerPorts:
     """Open the ports of a core's scheduler."""
     store, clock = _open_store(platform)
@@ -94,6 +97,8 @@ async def open_scheduler_ports(
         gates=_gates(settings, by_name),
         book=limit_book(settings.connectors),
         find_limiter=find_limiter,
+        find_bell=find_bell,
+        measure=ProcessorMeter().measure,
         clock=clock,
         close=close,
     )

@@ -31,6 +31,8 @@ class Incarnation:
     is_running: bool = False  # it has answered once
     strikes: int = 0  # questions in a row that it did not answer in time
     failure: str = ""  # what it said of itself, if it failed
+    lanes_count: int = 0  # that it owned when it was last heard
+    is_ending: bool = False  # it was asked to, or says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,15 @@ class Kill:
     reason: str
 
 
-Step = Create | Kill
+@dataclass(frozen=True, slots=True)
+class End:
+    """Ask the actor of this name to finish what it has begun, then end it."""
+
+    name: str
+    reason: str
+
+
+Step = Create | Kill | End
 
 
 @dataclass(slots=True)
@@ -80,16 +90,27 @@ def decide_reconcile(
     """Return what to do now."""
     steps: list[Step] = []
     served: set[ActorKey] = set()
-    # The oldest of a place stays: it holds lanes already.
-    for actor in sorted(actual, key=lambda actor: (actor.first_seen, actor.name)):
-        if actor.key not in wanted:
-            steps.append(Kill(actor.name, "its place is gone"))
+    # Of two at a place one that answers stays, then the one that owns its lanes, then the older.
+    for actor in sorted(
+        actual,
+        key=lambda actor: (
+            actor.strikes > 0 or not actor.is_running,
+            -actor.lanes_count,
+            actor.first_seen,
+            actor.name,
+        ),
+    ):
+        if actor.is_ending:
+            # What it has begun is its own; who follows it need not wait.
+            steps.append(End(actor.name, "it ends"))
         elif actor.failure:
             steps.append(Kill(actor.name, actor.failure))
         elif actor.strikes >= ACTOR_HEALTH_STRIKES_MAX:
             steps.append(Kill(actor.name, "it does not answer"))
         elif not actor.is_running and now > later(actor.first_seen, ACTOR_START_TIMEOUT_MS):
             steps.append(Kill(actor.name, "it did not start"))
+        elif actor.key not in wanted:
+            steps.append(End(actor.name, "its place is gone"))
         elif actor.key in served:
             steps.append(Kill(actor.name, "its place is served by another"))
         else:

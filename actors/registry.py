@@ -1,16 +1,20 @@
-"""The registry: looks at the ring, and sees to it that every core has its scheduler.
+"""The registry: looks at the ring, and sees to it that every core has its scheduler, or several.
 
-A reconcile loop and nothing else; what it needs to know it reads from the store and from Ray's
-list of actors, so that it may be restarted at any moment.
+A reconcile loop and nothing else.  How many ingesters and schedulers there should be, and which
+lanes move between these, is decided from what they tell of themselves (`actors.elastic`).  What it
+needs to know it reads from the store and from Ray's list of actors, so that it may be restarted at
+any moment.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol, assert_never
 
 import structlog
 
+from actors.elastic import Bounds, Elastic, HandOver
 from actors.names import (
     ActorKey,
     IngesterKey,
@@ -20,7 +24,7 @@ from actors.names import (
     actor_name,
     parse_name,
 )
-from actors.reconcile import Backoff, Create, Incarnation, Kill, decide_reconcile
+from actors.reconcile import Backoff, Create, End, Incarnation, Kill, decide_reconcile
 from pipeline.limits import ACTOR_HEALTH_TIMEOUT_MS, DRAIN_TIMEOUT_MS
 from pipeline.ports import Clock, TopologySource
 
@@ -45,8 +49,12 @@ class ActorWorld(Protocol):
         """Return the actor's report; raises what it raises, or that it is gone."""
         ...
 
+    async def hand_over(self, name: str, lanes: Sequence[str], *, heir: str) -> None:
+        """Let a scheduler begin to give lanes to another one of its core, both by name."""
+        ...
+
     async def drain(self, name: str) -> None:
-        """Ask a scheduler to release its lanes, or an ingester to close."""
+        """Ask an actor to finish what it has begun: a scheduler releases its lanes then."""
         ...
 
     async def kill(self, name: str) -> None:
@@ -71,13 +79,13 @@ class ShardRegistry:
     def __init__(
         self,
         *,
-        ingesters_count: int,
+        bounds: Bounds,
         platform_id: bytes,
         open_ports: Callable[[], Awaitable[RegistryPorts]],
         has_limiter: bool = False,
         has_receiver: bool = False,
     ) -> None:
-        self._ingesters_count = ingesters_count
+        self._elastic = Elastic(bounds)
         self._has_limiter = has_limiter
         self._has_receiver = has_receiver
         self._platform_id = platform_id
@@ -91,6 +99,8 @@ class ShardRegistry:
         self._backoffs: dict[ActorKey, Backoff] = {}
         self._reports: dict[str, Any] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
+        self._ending: dict[str, asyncio.Task[None]] = {}
+        self._moving: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
         """Begin the loop.  A second start does nothing, nor does one after the end."""
@@ -103,7 +113,9 @@ class ShardRegistry:
         """Return what should run, what does, and the newest report of each."""
         await self.start()
         running = {
-            str(actor.key): actor.name for actor in self._actual.values() if actor.is_running
+            str(actor.key): actor.name
+            for actor in self._actual.values()
+            if actor.is_running and not actor.is_ending
         }
         return {
             "wanted": sorted(map(str, self._wanted)),
@@ -125,7 +137,15 @@ class ShardRegistry:
                 return
             self._ports = self._loop = None
             loop.cancel()
-            await asyncio.gather(loop, *self._asking.values(), return_exceptions=True)
+            for task in (*self._moving, *self._ending.values()):
+                task.cancel()
+            await asyncio.gather(
+                loop,
+                *self._asking.values(),
+                *self._moving,
+                *self._ending.values(),
+                return_exceptions=True,
+            )
             names = [
                 (name, parsed[0])
                 for name in await ports.world.list_names()
@@ -158,20 +178,20 @@ class ShardRegistry:
 
     async def _reconcile(self, ports: RegistryPorts) -> None:
         generations = await ports.topology.read_generations()
+        await self._observe(ports)
+        cores = [
+            core
+            for generation in generations
+            for core in generation.cores
+            if not generation.owns_nothing(core)
+        ]
         self._wanted = frozenset(
             [
-                *(
-                    SchedulerKey(core)
-                    for generation in generations
-                    for core in generation.cores
-                    if not generation.owns_nothing(core)
-                ),
-                *(IngesterKey(number) for number in range(self._ingesters_count)),
+                *self._elastic.wanted(cores, self._actual.values()),
                 *([LimiterKey()] if self._has_limiter else []),
                 *([ReceiverKey()] if self._has_receiver else []),
             ]
         )
-        await self._observe(ports)
         now = ports.clock.now()
         for step in decide_reconcile(
             wanted=self._wanted,
@@ -191,8 +211,34 @@ class ShardRegistry:
                     log.warning("actor_killed", actor=name, reason=reason)
                     await ports.world.kill(name)
                     self._forget(name)
+                case End(name, reason):
+                    if name not in self._ending:
+                        log.info("actor_ended", actor=name, reason=reason)
+                        self._actual[name].is_ending = True
+                        ending = self._begin(self._end(ports, name))
+                        self._ending[name] = ending
+                        ending.add_done_callback(partial(self._on_ended, name))
                 case other:
                     assert_never(other)
+        for move in self._elastic.decide(self._actual.values(), self._reports, now=now):
+            log.info("lanes_move", source=move.source, heir=move.heir, lanes=list(move.lanes))
+            moving = self._begin(self._move(ports, move))
+            self._moving.add(moving)
+            moving.add_done_callback(self._moving.discard)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        return asyncio.get_running_loop().create_task(work)
+
+    def _on_ended(self, name: str, _: asyncio.Task[None]) -> None:
+        self._ending.pop(name, None)
+
+    async def _move(self, ports: RegistryPorts, move: HandOver) -> None:
+        try:
+            async with asyncio.timeout(ACTOR_HEALTH_TIMEOUT_MS / _MS_PER_S):
+                await ports.world.hand_over(move.source, move.lanes, heir=move.heir)
+        except Exception as error:
+            # The lanes are somebody's, as ever; who owns what is looked at again.
+            log.warning("move_failed", source=move.source, error=str(error))
 
     async def _observe(self, ports: RegistryPorts) -> None:
         now = ports.clock.now()
@@ -221,6 +267,8 @@ class ShardRegistry:
             actor.strikes = 0
             actor.is_running = True
             self._reports[actor.name] = report
+            actor.is_ending = actor.is_ending or report.get("is_ending", False)
+            actor.lanes_count = sum(lane["is_owned"] for lane in report.get("lanes", ()))
             if (backoff := self._backoffs.get(actor.key)) is not None:
                 backoff.on_running()
         finally:

@@ -6,18 +6,21 @@ The heartbeat is sent from the event loop that does the work: a loop that is stu
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import structlog
 
+from actors.doorbells import Bell
 from actors.lane_runner import LaneRunner, LaneRunnerPorts, runner_report
 from actors.listing_watch import ListingWatch
 from actors.permits import LimiterDoor, PermitClient
+from cluster.runtime.processor import ProcessorUse
 from cluster.runtime.routing import limited_connectors
 from cluster.topology.generation import Core, Generation
 from pipeline.errors import StoreUnavailable, WriteUnknown
 from pipeline.ingest.accept import core_of
-from pipeline.ingest.doorbell import decode_doorbell
+from pipeline.ingest.doorbell import Heard, LaneRows, decode_doorbell, encode_doorbell
 from pipeline.lane.gate import Gate
 from pipeline.lane.suppressions import ListingTenants
 from pipeline.lane.takeover import GONE, OwnerWatch
@@ -43,6 +46,7 @@ class SchedulerConfig:
     owner: bytes
     platform_id: bytes
     windows: Windows
+    part: int = 0  # the others serve the core beside part 0 while its lanes are split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,12 +59,14 @@ class SchedulerPorts:
     gates: Mapping[str, Gate]  # by channel
     book: LimitBook
     find_limiter: Callable[[], Awaitable[LimiterDoor | None]]
+    find_bell: Callable[[str], Awaitable[Bell | None]]
+    measure: Callable[[], ProcessorUse]  # since it was called last
     clock: Clock
     close: Callable[[], Awaitable[None]]
 
 
 class Scheduler:
-    """Runs the lanes of one core until it is drained."""
+    """Runs lanes of one core until it is drained: those that it gets, of several schedulers."""
 
     def __init__(
         self, config: SchedulerConfig, open_ports: Callable[[], Awaitable[SchedulerPorts]]
@@ -77,6 +83,11 @@ class Scheduler:
         self._desk = PermitDesk(config.actor_name)
         self._permits: PermitClient | None = None
         self._lists = ListingTenants()
+        self._peers: Mapping[bytes, str] = {}  # owner -> actor name, of the core
+        self._telling: set[asyncio.Task[None]] = set()
+        self._use = ProcessorUse(0, 0)
+        self._handed_over: dict[str, int] = {}
+        self._work: dict[str, int] = {}  # by lane, since the beat before
 
     async def start(self) -> None:
         """Open the ports, take the lanes, begin to beat.
@@ -99,9 +110,10 @@ class Scheduler:
                 self._loops = [
                     create(self._beat_for_ever(ports)),
                     create(self._look_for_lanes_for_ever(ports)),
-                    create(self._sweep_for_ever(ports)),
                     create(watch.run()),
                 ]
+                if not self._config.part:
+                    self._loops.append(create(self._sweep_for_ever(ports)))
 
     async def _ask_for_permits(self, ports: SchedulerPorts) -> None:
         if not ports.book.limits:
@@ -119,12 +131,12 @@ class Scheduler:
         for runner in self._runners.values():
             runner.wake()
 
-    async def ring(self, doorbell: bytes) -> list[str]:
-        """Take a doorbell; return the names of the lanes that lag and want none for a while."""
+    async def ring(self, doorbell: bytes) -> Heard:
+        """Take a doorbell; say which of its lanes want none for a while, or not here."""
+        heard = Heard([], {})
         ports = self._ports
         if ports is None or self._is_draining:
-            return []
-        lagging = []
+            return heard
         for rows in decode_doorbell(doorbell):
             runner = self._runners.get(rows.lane)
             if runner is None:
@@ -132,9 +144,46 @@ class Scheduler:
             if runner is None:
                 continue
             runner.ring(rows)
-            if runner.lane is not None and runner.lane.is_lagging:
-                lagging.append(rows.lane)
-        return lagging
+            if runner.lane is None:
+                name = self._peers.get(runner.owner_seen or b"")
+                if name is not None and name != self._config.actor_name:
+                    heard.elsewhere[rows.lane] = name
+            elif runner.lane.is_lagging:
+                heard.lagging.append(rows.lane)
+        return heard
+
+    async def hand_over(self, lanes: Sequence[str], *, heir: bytes, heir_name: str) -> None:
+        """Begin to give these lanes to another scheduler of the core; those that are ours.
+
+        Each is given when its claims are finished.  May be repeated; what became of it is seen in
+        the lanes' owners.
+        """
+        if self._is_draining or heir == self._config.owner:
+            return
+        for lane in lanes:
+            runner, task = self._runners.get(lane), self._tasks.get(lane)
+            if runner is not None and task is not None and runner.hand_over(heir):
+                task.add_done_callback(partial(self._on_lane_given, runner, heir_name))
+
+    def _on_lane_given(self, runner: LaneRunner, heir_name: str, task: asyncio.Task[None]) -> None:
+        ports = self._ports
+        if ports is None or task.cancelled() or task.exception() or runner.handed_to is None:
+            return
+        self._peers = {**self._peers, runner.handed_to: heir_name}
+        telling = asyncio.get_running_loop().create_task(self._tell(ports, runner, heir_name))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+
+    async def _tell(self, ports: SchedulerPorts, runner: LaneRunner, heir_name: str) -> None:
+        """Ring the heir, so that it need not come by."""
+        nothing = LaneRows(str(runner.lane_id), [], None, [], [], [])
+        try:
+            bell = await ports.find_bell(heir_name)
+            if bell is not None:
+                await bell.ring(encode_doorbell([nothing]))
+        except Exception as error:
+            # It looks at the lane by itself soon.
+            log.debug("heir_not_told", actor=heir_name, error=str(error))
 
     async def drain(self) -> None:
         """Finish what is claimed, journal and project it, release every lane."""
@@ -147,9 +196,9 @@ class Scheduler:
                 runner.drain()
             # A lane that failed does not keep the others from ending well.
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-            for loop in self._loops:
+            for loop in (*self._loops, *self._telling):
                 loop.cancel()
-            await asyncio.gather(*self._loops, return_exceptions=True)
+            await asyncio.gather(*self._loops, *self._telling, return_exceptions=True)
             if self._permits is not None:
                 await self._permits.stop()
             # From here on others may take the lanes at once: nothing of them is held any more.
@@ -157,8 +206,8 @@ class Scheduler:
             self._ports = None
             await ports.close()
 
-    async def check_health(self) -> list[Mapping[str, int | str | bool]]:
-        """Return a report of each lane; raise what ended a loop or a lane.
+    async def check_health(self) -> Mapping[str, Any]:
+        """Return how it goes, with a report of each lane; raise what ended a loop or a lane.
 
         Ray sees a living process even when its loops are dead, so the registry asks.
         """
@@ -166,7 +215,27 @@ class Scheduler:
         for task in (*self._loops, *self._tasks.values()):
             if task.done() and not task.cancelled():
                 task.result()
-        return [runner_report(runner) for runner in self._runners.values()]
+        return {
+            "is_ending": self._is_draining,
+            "busy": self._use.busy,
+            "idle": self._use.idle,
+            "lanes": [
+                {**runner_report(runner), "handed_over_lately": self._work.get(name, 0)}
+                for name, runner in self._runners.items()
+            ],
+        }
+
+    def _measure(self, ports: SchedulerPorts) -> None:
+        self._use = ports.measure()
+        before = self._handed_over
+        self._handed_over = {
+            name: runner.lane.handed_over_count
+            for name, runner in self._runners.items()
+            if runner.lane is not None
+        }
+        self._work = {
+            name: max(0, count - before.get(name, 0)) for name, count in self._handed_over.items()
+        }
 
     async def _beat(self, ports: SchedulerPorts, value: int) -> None:
         config = self._config
@@ -175,13 +244,20 @@ class Scheduler:
     async def _beat_for_ever(self, ports: SchedulerPorts) -> None:
         while True:
             await asyncio.sleep(self._config.windows.heartbeat_ms / _MS_PER_S)
+            self._measure(ports)
             try:
                 await self._beat(ports, ports.clock.now())
             except (StoreUnavailable, WriteUnknown) as error:
                 log.warning("heartbeat_unanswered", error=str(error))
 
     async def _look_for_lanes_for_ever(self, ports: SchedulerPorts) -> None:
+        core = self._config.core
         while True:
+            try:
+                beats = await ports.store.read_owners(core)
+                self._peers = {beat.owner: beat.actor_name for beat in beats if beat.value != GONE}
+            except StoreUnavailable as error:
+                log.warning("owners_not_read", error=str(error))
             for generation in ports.generations:
                 try:
                     lanes = await ports.store.read_lanes(self._config.core, generation.number)

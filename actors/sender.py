@@ -16,6 +16,7 @@ from pipeline.errors import ShardpostError
 from pipeline.ingest.chunk import (
     Accepted,
     KeyTaken,
+    Leaving,
     Overloaded,
     Refused,
     SubmitChunk,
@@ -29,6 +30,7 @@ from pipeline.limits import (
     SEND_PATIENCE_MS,
     SEND_REPEAT_MS_MAX,
     SEND_REPEAT_MS_MIN,
+    SENDER_LOOK_INTERVAL_MS,
 )
 
 log = structlog.get_logger(__name__)
@@ -76,6 +78,7 @@ class Sender:
         self._chance = chance
         self._doors: Sequence[IngesterDoor] = ()
         self._turn = 0
+        self._look_again_at = 0.0
 
     async def send_all(self, chunks: AsyncIterator[SubmitChunk]) -> AsyncIterator[Sent]:
         """Yield each chunk with its answer, in the order of answers.
@@ -120,7 +123,8 @@ class Sender:
                     # It lives, and will take it: no reason to give up.
                     give_up_at = loop.time() + SEND_PATIENCE_MS / _MS_PER_S
                     wait_ms: float = retry_after_ms
-                case Unanswered(reason):
+                case Leaving() | Unanswered():
+                    reason = "its ingesters end" if isinstance(reply, Leaving) else reply.reason
                     if loop.time() > give_up_at:
                         raise PlatformUnanswered(
                             f"the platform does not answer ({reason}); look at its log;"
@@ -133,15 +137,22 @@ class Sender:
             await asyncio.sleep(self._chance.uniform(0.5, 1.5) * wait_ms / _MS_PER_S)
 
     async def _ask(self, data: bytes) -> SubmitReply:
-        if not self._doors:
+        loop = asyncio.get_running_loop()
+        if not self._doors or loop.time() >= self._look_again_at:
+            # The pool grows and shrinks; whoever is new should have something to do.
+            self._look_again_at = loop.time() + SENDER_LOOK_INTERVAL_MS / _MS_PER_S
             self._doors = await self._find_ingesters()
         if not self._doors:
             return Unanswered("no ingester runs")
         self._turn += 1
         door = self._doors[self._turn % len(self._doors)]
         try:
-            return decode_reply(await door.submit(data))
+            reply = decode_reply(await door.submit(data))
         except IngesterGone as error:
             log.info("ingester_gone", error=str(error))
             self._doors = ()
             return Unanswered(str(error))
+        if isinstance(reply, Leaving):
+            # Ray lists it until it is gone.
+            self._doors = [other for other in self._doors if other is not door]
+        return reply

@@ -211,6 +211,37 @@ ACTOR_HEALTH_STRIKES_MAX: Final = 3
 # A connector that never answers must not keep a platform from ending.
 DRAIN_TIMEOUT_MS: Final = 40_000
 
+# --- as many actors as the load needs --------------------------------------------------------
+
+SCHEDULERS_PER_CORE_MAX: Final = 8
+# In thousandths of a processor core that one process uses: a process of Python has one at most, and
+# who waits for its turn at it on a busy machine never gets all of it.
+SPLIT_BUSY_MIN: Final = 700
+# What the others of the core should be able to take without being split again.
+MERGE_BUSY_MAX: Final = 350
+SPLIT_DIFFERENCE_MIN: Final = 250
+SPLIT_AFTER_MS: Final = 5_000
+MERGE_AFTER_MS: Final = 30_000
+# Lanes that moved have to show what they cost where they are now.
+MOVE_PAUSE_MS: Final = 10_000
+# Another process is worth its start where so much of the machine has nothing to do.
+GROW_IDLE_MIN: Final = 500
+# A lane that lets go of its claims works on nothing new; those few at once.
+LANES_MOVING_MAX: Final = 32
+
+POOL_BUSY_MIN: Final = 700
+# One that refuses chunks and has so little to do waits for the store, as another one would.
+POOL_FULL_BUSY_MIN: Final = 350
+POOL_SHRINK_BUSY_MAX: Final = 400
+POOL_GROW_AFTER_MS: Final = 3_000
+POOL_SHRINK_AFTER_MS: Final = 30_000
+SENDER_LOOK_INTERVAL_MS: Final = 5_000
+
+# Else what was merged would be split again, and who came go.
+assert 2 * MERGE_BUSY_MAX <= SPLIT_BUSY_MIN
+assert POOL_SHRINK_BUSY_MAX < POOL_BUSY_MIN
+assert SPLIT_AFTER_MS < MERGE_AFTER_MS
+
 # --- the embedded store ---------------------------------------------------------------------
 
 # What waits for a file is committed in groups; a group is small enough that another process, which

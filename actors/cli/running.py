@@ -115,7 +115,11 @@ async def lane_reports(platform: "Platform") -> dict[str, Any]:
         reports = (await platform.status())["reports"]
     except ActorGone:
         return {}
-    return {name: report for name, report in reports.items() if isinstance(report, list)}
+    return {
+        name: report["lanes"]
+        for name, report in reports.items()
+        if isinstance(report, dict) and "lanes" in report
+    }
 
 
 _stop = asyncio.Event()

@@ -43,7 +43,13 @@ from cluster.runtime.setting_names import (
     variable_of,
 )
 from pipeline.errors import SettingInvalid
-from pipeline.limits import INGESTERS_MAX, LOCAL_NODES_MAX, LOCAL_SHARDS_MAX, Windows
+from pipeline.limits import (
+    INGESTERS_MAX,
+    LOCAL_NODES_MAX,
+    LOCAL_SHARDS_MAX,
+    SCHEDULERS_PER_CORE_MAX,
+    Windows,
+)
 
 CONFIG_FILE: Final = Path("shardpost.toml")
 
@@ -106,7 +112,11 @@ class Settings(BaseModel):
 
     data: Annotated[Path, BeforeValidator(_refuse_empty)] = Path("shardpost-data")
     store: StoreKind = StoreKind.LOCAL
+    # So many accept messages at least, and more under load; a maximum that is less means this many.
     ingesters: WholeNumber = Field(default=1, ge=1, le=INGESTERS_MAX)
+    ingesters_max: WholeNumber = Field(default=4, ge=0, le=INGESTERS_MAX)
+    # 0 and 1: the lanes of a core are never split.
+    schedulers_per_core_max: WholeNumber = Field(default=4, ge=0, le=SCHEDULERS_PER_CORE_MAX)
     dashboard: bool = True
     dashboard_port: WholeNumber = Field(default=8265, ge=1, le=65_535)
     log_level: LogLevel = LogLevel.INFO

@@ -36,6 +36,10 @@ class Overloaded(msgspec.Struct, tag=True, array_like=True, frozen=True):
     retry_after_ms: int
 
 
+class Leaving(msgspec.Struct, tag=True, array_like=True, frozen=True):
+    """None was accepted; this ingester ends: ask another one."""
+
+
 class Refused(msgspec.Struct, tag=True, array_like=True, frozen=True):
     """None was accepted, and none will be: the submissions at these positions must change."""
 
@@ -55,7 +59,7 @@ class Unanswered(msgspec.Struct, tag=True, array_like=True, frozen=True):
     reason: str
 
 
-SubmitReply = Accepted | Overloaded | Refused | KeyTaken | Unanswered
+SubmitReply = Accepted | Overloaded | Leaving | Refused | KeyTaken | Unanswered
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _chunk_decoder: Final = msgspec.msgpack.Decoder(SubmitChunk)

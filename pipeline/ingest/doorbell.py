@@ -1,7 +1,7 @@
 """The rows that a doorbell brings to the scheduler of a core: a hint, never the truth."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -19,6 +19,13 @@ class LaneRows(msgspec.Struct, array_like=True, frozen=True):
     groups: list[str]
     bodies: list[bytes]
     due_ats: list[int] = []  # empty: all at once
+
+
+class Heard(NamedTuple):
+    """What a scheduler says to a doorbell."""
+
+    lagging: list[str]  # lanes whose cursor comes by: they want no doorbell for a while
+    elsewhere: dict[str, str]  # lanes that another one works on -> its actor name
 
 
 _encoder: Final = msgspec.msgpack.Encoder()

@@ -7,6 +7,7 @@ over, and how often, is read from the files that the connector wrote.
 import json
 import subprocess
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,19 @@ CLOSE_TIMEOUT_S = 120.0
 class Campaign:
     """The file of a group on the way through the platform of a data folder."""
 
-    def __init__(self, data: Path, group: str, count: int) -> None:
+    def __init__(
+        self, data: Path, group: str, count: int, *, priorities: Sequence[str] = ("bulk",)
+    ) -> None:
         self.count = count
         self._data, self._group = data, group
         self._outbox = Outbox(data)
         self._lines_before = self._outbox.lines_count()
         self._file = data.parent / f"{group}.csv"
         with self._file.open("w") as file:
-            file.write("to,text\n")
+            file.write("to,text,priority\n")
             for number in range(count):
-                file.write(f"+44770090{number % 1_000:04},message {number} of {group}\n")
+                priority = priorities[number % len(priorities)]
+                file.write(f"+44770090{number % 1_000:04},message {number} of {group},{priority}\n")
         self._send = ("send", "--channel", "sms", "--group", group, str(self._file))
 
         self._sending: subprocess.Popen[str] | None = None

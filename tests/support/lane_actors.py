@@ -8,6 +8,7 @@ from pathlib import Path
 
 from actors.lane_runner import LaneRunner, LaneRunnerPorts
 from actors.scheduler import Scheduler, SchedulerConfig, SchedulerPorts
+from cluster.runtime.processor import ProcessorUse
 from cluster.topology.generation import Core
 from pipeline.lane.gate import Gate
 from pipeline.lane.takeover import OwnerWatch
@@ -83,6 +84,8 @@ class LaneActors:
         self.closed: list[str] = []
         self.opened: list[str] = []
         self.admin: FaultyStore
+        self.by_name: dict[str, Scheduler] = {}
+        self.use = ProcessorUse(0, 0)
         self._tasks: list[asyncio.Task[None]] = []
         self._schedulers: list[Scheduler] = []
         self._seed = 0
@@ -112,6 +115,9 @@ class LaneActors:
         return LaneId(self.generation.number, self.core.node, self.core.shard, channel, band)
 
     # --- messages -----------------------------------------------------------------------------
+
+    async def find_bell(self, name: str) -> Scheduler | None:
+        return self.by_name.get(name)
 
     async def accept(self, count: int, *, lane: LaneId | None = None) -> list[MessageId]:
         """Do as an ingester does, without the doorbell."""
@@ -198,6 +204,7 @@ class LaneActors:
         name: str = "me",
         connector: CountingConnector | None = None,
         channels: Sequence[str] = ("sms",),
+        part: int = 0,
     ) -> Scheduler:
         async def close() -> None:
             self.closed.append(name)
@@ -214,18 +221,21 @@ class LaneActors:
                 connectors={made.name: made},
                 book=LimitBook(),
                 find_limiter=no_limiter,
+                find_bell=self.find_bell,
+                measure=lambda: self.use,
                 gates={channel: gate_of(made.name) for channel in channels},
                 clock=self.clock,
                 close=close,
             )
 
-        scheduler = Scheduler(
+        scheduler = self.by_name[f"scheduler|{name}"] = Scheduler(
             SchedulerConfig(
                 core=self.core,
                 actor_name=f"scheduler|{name}",
                 owner=owner_id(name),
                 platform_id=PLATFORM,
                 windows=WINDOWS,
+                part=part,
             ),
             open_ports,
         )

@@ -10,20 +10,21 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from actors.config import PLATFORM_ID_BYTES, PlatformConfig
-from actors.names import OWNER_BYTES, REGISTRY, ActorKey, actor_name, parse_name
+from actors.names import OWNER_BYTES, REGISTRY, ActorKey, SchedulerKey, actor_name, parse_name
 from cluster.local.platform_lock import read_platform
 from cluster.runtime.ray_environment import prepare_ray_environment
 from cluster.runtime.settings import load_settings
 from tests.support.platform_process import ROOT, environment, kill_tree
 
 _PATIENCE_S = 5.0
+_ANSWER = "answer: "
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +100,14 @@ class Onlooker:
         lanes: list[dict[str, Any]] = self._ask("lanes", name)
         return lanes
 
+    def put_beside(self, name: str) -> str:
+        """Start another scheduler of this one's core, at a place of its own; return its name."""
+        return str(self._ask("beside", name))
+
+    def hand_over(self, name: str, lanes: Iterable[str], *, heir: str) -> None:
+        """Let a scheduler begin to give lanes to another one."""
+        self._ask("hand_over", name, heir, *lanes)
+
     def put_double(self, name: str) -> str:
         """Start a second scheduler at the place of this one; return its name."""
         return str(self._ask("double", name))
@@ -107,9 +116,11 @@ class Onlooker:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(*words, file=self._process.stdin, flush=True)
-        answer = self._process.stdout.readline()
-        assert answer, f"no answer to {words}"
-        return json.loads(answer)
+        while answer := self._process.stdout.readline():
+            # Ray tells whoever made an actor of its death, between the answers.
+            if answer.startswith(_ANSWER):
+                return json.loads(answer.removeprefix(_ANSWER))
+        raise AssertionError(f"no answer to {words}")
 
 
 # --- the program ----------------------------------------------------------------------------------
@@ -139,16 +150,26 @@ async def _status() -> Mapping[str, Any]:
 
 async def _lanes(data: Path, name: str) -> Any:
     try:
-        return await asyncio.wait_for(_world(data, name).ask_health(name), _PATIENCE_S)
+        report = await asyncio.wait_for(_world(data, name).ask_health(name), _PATIENCE_S)
+        return report["lanes"]
     except TimeoutError:
         return []
 
 
-async def _put_double(data: Path, name: str) -> str:
+async def _put_beside(data: Path, name: str) -> str:
     key, owner = _parsed(name)
+    assert isinstance(key, SchedulerKey)
+    return await _put(data, SchedulerKey(key.core, key.part + 1), owner)
+
+
+async def _put_double(data: Path, name: str) -> str:
+    return await _put(data, *_parsed(name))
+
+
+async def _put(data: Path, key: ActorKey, owner: bytes) -> str:
     double = owner[:PLATFORM_ID_BYTES] + os.urandom(OWNER_BYTES - PLATFORM_ID_BYTES)
     double_name = actor_name(key, double)
-    await _world(data, name).create(key, name=double_name, owner=double)
+    await _world(data, double_name).create(key, name=double_name, owner=double)
     return double_name
 
 
@@ -173,6 +194,11 @@ async def _answer(data: Path, command: str, names: list[str]) -> Any:
             return await _status()
         case "lanes":
             return await _lanes(data, *names)
+        case "beside":
+            return await _put_beside(data, *names)
+        case "hand_over":
+            name, heir, *lanes = names
+            return await _world(data, name).hand_over(name, lanes, heir=heir)
         case "double":
             return await _put_double(data, *names)
         case other:
@@ -182,7 +208,8 @@ async def _answer(data: Path, command: str, names: list[str]) -> Any:
 async def _serve(data: Path) -> None:
     while line := await asyncio.to_thread(sys.stdin.readline):
         command, *names = line.split()
-        print(json.dumps(await _answer(data, command, names)), flush=True)  # noqa: T201
+        told = json.dumps(await _answer(data, command, names))
+        print(f"{_ANSWER}{told}", flush=True)  # noqa: T201
 
 
 def main(data: Path) -> None:

@@ -3,7 +3,7 @@
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.support.platform_process import PlatformProcess, eventually
@@ -19,8 +19,9 @@ def stop(pid: int) -> None:
 
 
 def wake(pid: int) -> None:
-    """Let a stopped process go on."""
-    os.kill(pid, signal.SIGCONT)
+    """Let a stopped process go on, if it still lives."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGCONT)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from actors import doorbells as doorbells_module
 from actors.doorbells import Bell, Doorbells
 from cluster.topology.generation import Core
 from pipeline.errors import StoreUnavailable
-from pipeline.ingest.doorbell import LaneRows, decode_doorbell
+from pipeline.ingest.doorbell import Heard, LaneRows, decode_doorbell
 from pipeline.lane.takeover import GONE
 from pipeline.limits import (
     DOORBELL_BYTES_MAX,
@@ -39,12 +39,13 @@ class Scheduler:
     def __init__(self) -> None:
         self.heard: list[list[str]] = []
         self.lagging: list[str] = []
+        self.elsewhere: dict[str, str] = {}
         self.error: Exception | None = None
         self.gate = asyncio.Event()
         self.gate.set()
         self.under_way = 0
 
-    async def ring(self, doorbell: bytes) -> list[str]:
+    async def ring(self, doorbell: bytes) -> Heard:
         self.under_way += 1
         assert self.under_way == 1, "one call is under way"
         self.heard.append(
@@ -58,7 +59,7 @@ class Scheduler:
         self.under_way -= 1
         if self.error is not None:
             raise self.error
-        return self.lagging
+        return Heard(self.lagging, self.elsewhere)
 
 
 class World:
@@ -313,3 +314,80 @@ async def test_closing_ends_what_is_under_way() -> None:
     await world.doorbells.close()
     await world.doorbells.close()
     assert world.scheduler.heard == [["a"]]
+
+
+# --- a core whose lanes are split -----------------------------------------------------------------
+
+
+class Split(World):
+    """Two schedulers of one core; the doorbell is at the one that beat last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other = self.schedulers["s2"] = Scheduler()
+        self.scheduler.elsewhere = {LANE: "s2"}
+
+
+OTHER_LANE = "1.n1.0.sms.urgent"
+
+
+@in_virtual_time
+async def test_what_another_works_on_is_sent_on_and_goes_there_at_once_from_then_on() -> None:
+    world = Split()
+    await world.ring(rows("a"), rows("u", lane=OTHER_LANE))
+    assert (world.scheduler.heard, world.other.heard) == ([["a", "u"]], [["a"]])
+    await world.ring(rows("b"), rows("v", lane=OTHER_LANE))
+    assert (world.scheduler.heard[1:], world.other.heard[1:]) == ([["v"]], [["b"]])
+    assert world.doorbells.dropped_count == 0
+
+
+@in_virtual_time
+async def test_a_lane_that_moved_again_is_followed() -> None:
+    world = Split()
+    third = world.schedulers["s3"] = Scheduler()
+    await world.ring(rows("a"))
+    world.other.elsewhere = {LANE: "s3"}
+    await world.ring(rows("b"))
+    await world.ring(rows("c"))
+    assert (world.other.heard, third.heard) == ([["a"], ["b"]], [["b"], ["c"]])
+
+
+@in_virtual_time
+async def test_two_that_each_believe_in_the_other_do_not_play_ball() -> None:
+    world = Split()
+    world.other.elsewhere = {LANE: "s1"}
+    await world.ring(rows("a"))
+    assert (world.scheduler.heard, world.other.heard) == ([["a"]], [["a"]])
+    assert world.doorbells.dropped_count == 1
+
+
+@pytest.mark.parametrize("how", ["it fails", "it is gone"])
+@in_virtual_time
+async def test_whose_owner_is_gone_is_looked_for_at_the_cores_door(how: str) -> None:
+    world = Split()
+    await world.ring(rows("a"))
+    world.scheduler.elsewhere = {}
+    if how == "it fails":
+        world.other.error = ConnectionError("it died")
+    else:
+        world.schedulers["s2"] = None
+        await pass_time(REFRESH_MS)
+        world.doorbells._lines[CORE, "s2"].bell = None
+    await world.ring(rows("b"))
+    assert world.doorbells.dropped_count == 1
+    await world.ring(rows("c"))
+    assert world.scheduler.heard[-1] == ["c"]
+    assert not world.doorbells._owners
+    assert (CORE, "s2") not in world.doorbells._lines
+
+
+@in_virtual_time
+async def test_one_that_is_slow_does_not_keep_the_other_waiting() -> None:
+    world = Split()
+    await world.ring(rows("a"))
+    world.other.gate.clear()
+    await world.ring(rows("b"))
+    await world.ring(rows("u", lane=OTHER_LANE))
+    assert world.scheduler.heard[-1] == ["u"]
+    world.other.gate.set()
+    await settle()

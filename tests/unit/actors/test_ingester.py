@@ -10,10 +10,12 @@ import pytest
 from actors import ingester as ingester_module
 from actors.doorbells import Bell, Doorbells
 from actors.ingester import Ingester, IngesterPorts
+from cluster.runtime.processor import ProcessorUse
 from cluster.topology.generation import Core
 from pipeline.ingest.chunk import (
     Accepted,
     KeyTaken,
+    Leaving,
     Overloaded,
     Refused,
     SubmitChunk,
@@ -22,7 +24,7 @@ from pipeline.ingest.chunk import (
     decode_reply,
     encode,
 )
-from pipeline.ingest.doorbell import LaneRows, decode_doorbell
+from pipeline.ingest.doorbell import Heard, LaneRows, decode_doorbell
 from pipeline.instant import later
 from pipeline.lane_id import LaneId
 from pipeline.limits import (
@@ -54,6 +56,7 @@ class World:
         self.store: FaultyStore
         self.closed_count = 0
         self.opened_count = 0
+        self.use = ProcessorUse(0, 0)
 
     @classmethod
     @asynccontextmanager
@@ -90,13 +93,14 @@ class World:
                 find_bell=find_bell,
                 owner_refresh_ms=5_000,
             ),
+            measure=lambda: self.use,
             close=close,
         )
 
-    async def ring(self, doorbell: bytes) -> list[str]:
+    async def ring(self, doorbell: bytes) -> Heard:
         self.story.append("doorbell")
         self.rung.extend(decode_doorbell(doorbell))
-        return []
+        return Heard([], {})
 
     async def timer_rows(self) -> list[TimerRow]:
         generation = self.stores.data.generation
@@ -477,7 +481,8 @@ async def test_after_any_fault_the_same_call_again_accepts_each_message_once(
         assert isinstance(reply, Accepted)
         assert len({row[1] for _, row in await world.buffer_rows()}) == 1
         health = await client.ingester.check_health()
-        assert health == {"accepted": 1, "messages_in_flight": 0, "bytes_in_flight": 0}
+        assert (health["accepted"], health["messages_in_flight"]) == (1, 0)
+        assert health["bytes_in_flight"] == 0
 
 
 # --- refused --------------------------------------------------------------------------------------
@@ -604,7 +609,8 @@ async def test_what_was_refused_or_failed_is_in_flight_no_longer(tmp_path: Path)
         world.store.fail_before("put_idempotency")
         await client.submit(make_chunk())
         health = await client.ingester.check_health()
-        assert health == {"accepted": 0, "messages_in_flight": 0, "bytes_in_flight": 0}
+        assert (health["accepted"], health["messages_in_flight"]) == (0, 0)
+        assert health["bytes_in_flight"] == 0
 
 
 # --- its life -------------------------------------------------------------------------------------
@@ -619,3 +625,52 @@ async def test_it_opens_its_ports_once_and_closes_them_once(tmp_path: Path) -> N
         assert world.opened_count == 1
         await asyncio.gather(ingester.stop(), ingester.stop())
         assert world.closed_count == 1
+
+
+@in_virtual_time
+async def test_an_ingester_that_ends_answers_what_is_under_way_and_takes_nothing_more(
+    tmp_path: Path,
+) -> None:
+    async with World.on(tmp_path) as world:
+        client = world.ingester()
+        first = await under_way(world, client, make_chunk(some_bodies(2)))
+        ending = asyncio.ensure_future(client.ingester.drain())
+        await settle()
+        assert isinstance(await client.submit(make_chunk(batch_key=b"late")), Leaving)
+        assert (await client.ingester.check_health())["is_ending"]
+        assert not ending.done()
+        assert world.closed_count == 0
+        world.store.resume()
+        assert isinstance(await first, Accepted)
+        await ending
+        assert world.closed_count == 1
+        # Nothing begins again, whoever asks.
+        assert isinstance(await client.submit(make_chunk(batch_key=b"later")), Leaving)
+        await client.ingester.drain()
+        assert (await client.ingester.check_health())["is_ending"]
+        assert (world.opened_count, world.closed_count) == (1, 1)
+
+
+@in_virtual_time
+async def test_it_tells_how_busy_it_is_and_whether_it_refused_chunks_lately(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingester_module, "INGEST_MESSAGES_IN_FLIGHT_MAX", 1)
+    async with World.on(tmp_path) as world:
+        client = world.ingester()
+        world.use = ProcessorUse(busy=300, idle=900)
+        first = await under_way(world, client, make_chunk(some_bodies(2)))
+        await pass_time(1_000)
+        for key in (b"2", b"3"):
+            assert isinstance(
+                await client.submit(make_chunk(some_bodies(1), batch_key=key)), Overloaded
+            )
+        told = await client.ingester.check_health()
+        assert (told["busy"], told["idle"], told["overloaded_lately"]) == (300, 900, 2)
+        world.use = ProcessorUse(busy=1, idle=2)
+        assert await client.ingester.check_health() == told, "a moment says little"
+        await pass_time(1_000)
+        told = await client.ingester.check_health()
+        assert (told["busy"], told["idle"], told["overloaded_lately"]) == (1, 2, 0)
+        world.store.resume()
+        assert isinstance(await first, Accepted)

@@ -20,6 +20,7 @@ OWNER = bytes(range(16))
     ("key", "name"),
     [
         (SchedulerKey(Core("n1", 0)), "scheduler|n1:0|000102030405060708090a0b0c0d0e0f"),
+        (SchedulerKey(Core("n1", 0), part=2), f"scheduler|n1:0+2|{OWNER.hex()}"),
         (SchedulerKey(Core("10.0.0.1:9042", 13)), f"scheduler|10.0.0.1:9042:13|{OWNER.hex()}"),
         (IngesterKey(7), f"ingester|7|{OWNER.hex()}"),
         (LimiterKey(), f"limiter|limiter|{OWNER.hex()}"),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from actors.names import ActorKey, IngesterKey, SchedulerKey
-from actors.reconcile import Backoff, Create, Incarnation, Kill, Step, decide_reconcile
+from actors.reconcile import Backoff, Create, End, Incarnation, Kill, Step, decide_reconcile
 from cluster.topology.generation import Core
 from pipeline.instant import earlier, later
 from pipeline.limits import (
@@ -27,6 +27,8 @@ def actor(
     is_running: bool = True,
     strikes: int = 0,
     failure: str = "",
+    lanes: int = 0,
+    is_ending: bool = False,
 ) -> Incarnation:
     return Incarnation(
         key=key,
@@ -35,6 +37,8 @@ def actor(
         is_running=is_running,
         strikes=strikes,
         failure=failure,
+        lanes_count=lanes,
+        is_ending=is_ending,
     )
 
 
@@ -49,7 +53,7 @@ STARTING = {"is_running": False}
         pytest.param([A, B], NOBODY, [Create(B), Create(A)], id="every place is filled"),
         pytest.param([A], [actor(A, "a")], [], id="who serves is left alone"),
         pytest.param([A], [actor(A, "a", is_running=False)], [], id="who starts is waited for"),
-        pytest.param([B], [actor(A, "a"), actor(B, "b")], [Kill("a", "its place is gone")],
+        pytest.param([B], [actor(A, "a"), actor(B, "b")], [End("a", "its place is gone")],
                      id="whose place is gone goes"),
         pytest.param([A], [actor(A, "a", failure="KeyError: x")],
                      [Kill("a", "KeyError: x"), Create(A)], id="who failed is replaced at once"),
@@ -67,6 +71,21 @@ STARTING = {"is_running": False}
         pytest.param([A], [actor(A, "young", seen_ms_ago=1), actor(A, "old", seen_ms_ago=2)],
                      [Kill("young", "its place is served by another")],
                      id="of two the older stays"),
+        pytest.param([A], [actor(A, "young", lanes=1), actor(A, "old", seen_ms_ago=2)],
+                     [Kill("old", "its place is served by another")],
+                     id="of two the one that owns the lanes stays"),
+        pytest.param([A], [actor(A, "mute", seen_ms_ago=2, strikes=1, lanes=9), actor(A, "young")],
+                     [Kill("mute", "its place is served by another")],
+                     id="of two the one that answers stays"),
+        pytest.param([A], [actor(A, "starts", seen_ms_ago=2, is_running=False), actor(A, "runs")],
+                     [Kill("starts", "its place is served by another")],
+                     id="of two the one that runs stays"),
+        pytest.param([A, B], [actor(A, "a", is_ending=True), actor(B, "b")],
+                     [End("a", "it ends"), Create(A)], id="who ends makes room at once"),
+        pytest.param([A], [actor(A, "a", strikes=ACTOR_HEALTH_STRIKES_MAX, is_ending=True)],
+                     [End("a", "it ends"), Create(A)], id="who ends may be mute"),
+        pytest.param([], [actor(A, "a", failure="KeyError: x")], [Kill("a", "KeyError: x")],
+                     id="who failed finishes nothing"),
         pytest.param([A], [actor(A, "y"), actor(A, "x")],
                      [Kill("y", "its place is served by another")],
                      id="of two seen at once the choice is always the same"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from actors.elastic import Bounds
 from actors.names import (
     ActorKey,
     IngesterKey,
@@ -25,6 +26,8 @@ from pipeline.limits import (
     ACTOR_START_BACKOFF_MS_MAX,
     ACTOR_START_TIMEOUT_MS,
     DRAIN_TIMEOUT_MS,
+    MERGE_AFTER_MS,
+    SPLIT_AFTER_MS,
 )
 from tests.support.topologies import make_generation
 from tests.support.virtual_time import LoopClock, in_virtual_time, loop_now, pass_time
@@ -44,14 +47,29 @@ class Actor:
         self.is_mute = False
         self.asked_count = 0
         self.drains_ms = 0
+        self.busy = 0
+        self.lanes: dict[str, int] = {}  # that it owns -> handed over lately
+        self.messages_in_flight = 0
+        self.is_ending = False
 
-    async def check_health(self) -> str:
+    async def check_health(self) -> dict[str, Any]:
         self.asked_count += 1
         if self.is_mute:
             await asyncio.Event().wait()
         if self.error is not None:
             raise self.error
-        return f"report of {self.key}"
+        return {
+            "who": str(self.key),
+            "is_ending": self.is_ending,
+            "busy": self.busy,
+            "idle": 1_000,
+            "messages_in_flight": self.messages_in_flight,
+            "overloaded_lately": 0,
+            "lanes": [
+                {"lane": lane, "is_owned": True, "handed_over_lately": work}
+                for lane, work in self.lanes.items()
+            ],
+        }
 
 
 class World:
@@ -70,6 +88,10 @@ class World:
         self.drain_error: Exception | None = None
         self.closed_count = 0
         self.opened_count = 0
+        self.ingesters_max = 2
+        self.schedulers_per_core_max = 0
+        self.moved: list[tuple[str, tuple[str, ...], str]] = []
+        self.hand_over_error: Exception | None = None
         self._chances = 0
 
     # --- ActorWorld and TopologySource ---
@@ -91,8 +113,16 @@ class World:
     async def ask_health(self, name: str) -> Any:
         return await self.living[name].check_health()
 
+    async def hand_over(self, name: str, lanes: Sequence[str], *, heir: str) -> None:
+        self.moved.append((name, tuple(lanes), heir))
+        if self.hand_over_error is not None:
+            raise self.hand_over_error
+        for lane in lanes:
+            self.living[heir].lanes[lane] = self.living[name].lanes.pop(lane)
+
     async def drain(self, name: str) -> None:
         self.drained.append(name)
+        self.living[name].is_ending = True
         if self.drain_error is not None:
             raise self.drain_error
         await asyncio.sleep(self.living[name].drains_ms / 1_000)
@@ -127,7 +157,11 @@ class World:
 
     def registry(self, *, has_limiter: bool = False, has_receiver: bool = False) -> ShardRegistry:
         return ShardRegistry(
-            ingesters_count=2,
+            bounds=Bounds(
+                ingesters_min=2,
+                ingesters_max=self.ingesters_max,
+                schedulers_per_core_max=self.schedulers_per_core_max,
+            ),
             platform_id=PLATFORM,
             open_ports=self.open_ports,
             has_limiter=has_limiter,
@@ -167,7 +201,7 @@ async def test_every_place_is_filled_once() -> None:
         status = await registry.status()
         assert status["is_complete"]
         assert set(status["wanted"]) == set(status["running"]) == {str(key) for key in PLACES}
-        assert status["reports"][world.serving(A_SCHEDULER)[0]] == f"report of {A_SCHEDULER}"
+        assert status["reports"][world.serving(A_SCHEDULER)[0]]["who"] == str(A_SCHEDULER)
         await pass_time(60_000)
         assert len(world.created) == len(PLACES)
         assert world.killed == []
@@ -296,7 +330,7 @@ async def test_a_double_that_comes_later_goes() -> None:
 
 
 @in_virtual_time
-async def test_who_serves_a_core_that_is_gone_is_killed() -> None:
+async def test_who_serves_a_core_that_is_gone_is_ended() -> None:
     world = World()
     world.add(SchedulerKey(Core("gone", 0)), 1)
     async with running(world):
@@ -341,6 +375,170 @@ async def test_a_new_generation_is_served_as_soon_as_it_is_seen() -> None:
         world.generations = [make_generation(), make_generation(number=2, shard_count=3)]
         await pass_time(2 * ROUND_MS)
         assert len(world.places()) == 2 * 3 + 2
+
+
+# --- as many as the load needs --------------------------------------------------------------------
+
+SECOND = SchedulerKey(CORES[0], 1)
+LANES = {"a": 60, "b": 40}
+LONG_MS = 60_000
+
+
+def elastic_world() -> World:
+    world = World()
+    world.ingesters_max = 4
+    world.schedulers_per_core_max = 4
+    return world
+
+
+def the(world: World, key: ActorKey) -> Actor:
+    (name,) = world.serving(key)
+    return world.living[name]
+
+
+async def load_one_core(world: World) -> tuple[str, str]:
+    """Let one scheduler be busier than it can, until the core has two; return their names."""
+    first = the(world, A_SCHEDULER)
+    first.busy, first.lanes = 1_000, dict(LANES)
+    await pass_time(SPLIT_AFTER_MS + 8 * ROUND_MS)
+    (one,), (other,) = world.serving(A_SCHEDULER), world.serving(SECOND)
+    return one, other
+
+
+async def be_quiet(world: World) -> None:
+    """Let nobody have much to do, for so long that what is not needed goes."""
+    for actor in world.living.values():
+        actor.busy = 10
+    await pass_time(MERGE_AFTER_MS + 10 * ROUND_MS)
+
+
+@in_virtual_time
+async def test_a_core_with_too_much_to_do_gets_another_scheduler_and_lanes_move_there() -> None:
+    world = elastic_world()
+    async with running(world) as registry:
+        one, other = await load_one_core(world)
+        assert world.moved == [(one, ("b",), other)]
+        assert set(world.places()) == PLACES | {SECOND}
+        assert (await registry.status())["is_complete"]
+        await be_quiet(world)
+        assert world.moved[1:] == [(other, ("b",), one)]
+        assert world.drained == [other]
+        assert world.killed == [other]
+        assert set(world.places()) == PLACES
+        assert the(world, A_SCHEDULER).lanes == LANES
+        await pass_time(LONG_MS)
+        assert set(world.places()) == PLACES
+
+
+@in_virtual_time
+async def test_a_scheduler_with_lanes_is_not_ended_though_they_do_not_move() -> None:
+    world = elastic_world()
+    async with running(world):
+        _, other = await load_one_core(world)
+        world.hand_over_error = ConnectionError("away")
+        await be_quiet(world)
+        await pass_time(LONG_MS)
+        assert len(world.moved) > 10, "it is tried again"
+        assert world.drained == []
+        world.hand_over_error = None
+        await pass_time(10 * ROUND_MS)
+        assert world.drained == [other]
+
+
+@in_virtual_time
+async def test_a_second_scheduler_that_dies_is_replaced_as_any() -> None:
+    world = elastic_world()
+    async with running(world):
+        _, other = await load_one_core(world)
+        await world.kill(other)
+        await pass_time(4 * ROUND_MS)
+        (successor,) = world.serving(SECOND)
+        assert successor != other
+
+
+@in_virtual_time
+async def test_a_registry_that_was_restarted_goes_on_with_whom_it_finds() -> None:
+    world = elastic_world()
+    for number, key in enumerate([*PLACES, SECOND, IngesterKey(2)], start=100):
+        world.add(key, number)
+    the(world, A_SCHEDULER).lanes, the(world, SECOND).lanes = {"a": 1}, {"b": 1}
+    async with running(world):
+        assert world.created == world.killed == world.drained == []
+        assert world.moved == []
+        assert set(world.places()) == PLACES | {SECOND, IngesterKey(2)}
+        await be_quiet(world)
+        assert set(world.places()) == PLACES
+        assert the(world, A_SCHEDULER).lanes == {"a": 1, "b": 1}
+        assert sorted(name.partition("|")[0] for name in world.drained) == ["ingester", "scheduler"]
+
+
+@in_virtual_time
+async def test_one_that_was_ending_when_the_registry_was_restarted_is_ended() -> None:
+    world = elastic_world()
+    for number, key in enumerate(PLACES, start=100):
+        world.add(key, number)
+    ending = world.add(IngesterKey(5), 999)
+    ending.is_ending = True
+    async with running(world):
+        await pass_time(10 * ROUND_MS)
+        assert not world.serving(IngesterKey(5))
+        assert world.killed == world.drained != []
+
+
+@in_virtual_time
+async def test_one_that_ends_long_keeps_its_place_from_nobody() -> None:
+    world = elastic_world()
+    async with running(world):
+        (name,) = world.serving(A_SCHEDULER)
+        world.living[name].is_ending = True
+        world.living[name].drains_ms = 10_000
+        await pass_time(5 * ROUND_MS)
+        assert len(world.serving(A_SCHEDULER)) == 2
+        assert world.drained == [name]
+        assert world.killed == []
+        await pass_time(10_000)
+        assert world.killed == world.drained == [name]
+
+
+@in_virtual_time
+async def test_who_cannot_end_is_killed_after_a_while() -> None:
+    world = elastic_world()
+    world.add(SchedulerKey(Core("gone", 0)), 1).drains_ms = 10 * DRAIN_TIMEOUT_MS
+    async with running(world):
+        await pass_time(DRAIN_TIMEOUT_MS - 2 * ROUND_MS)
+        assert world.killed == []
+        await pass_time(4 * ROUND_MS)
+        assert world.killed == world.drained
+        assert set(world.places()) == PLACES
+
+
+@in_virtual_time
+async def test_the_pool_grows_with_its_load_and_shrinks_again() -> None:
+    world = elastic_world()
+    async with running(world) as registry:
+        for _ in range(100):
+            for actor in world.living.values():
+                actor.busy = 900 if isinstance(actor.key, IngesterKey) else 0
+            await pass_time(ROUND_MS)
+        ingesters = [key for key in world.places() if isinstance(key, IngesterKey)]
+        assert ingesters == [IngesterKey(n) for n in range(world.ingesters_max)]
+        assert (await registry.status())["is_complete"]
+        for _ in range(10):
+            await be_quiet(world)
+        assert set(world.places()) == PLACES
+        assert {name.partition("|")[0] for name in world.drained} == {"ingester"}
+        assert world.drained == world.killed
+
+
+@in_virtual_time
+async def test_what_is_off_stays_off() -> None:
+    world = World()
+    async with running(world):
+        for actor in world.living.values():
+            actor.busy, actor.lanes = 1_000, dict(LANES)
+        await pass_time(LONG_MS)
+        assert set(world.places()) == PLACES
+        assert world.moved == []
 
 
 # --- the end --------------------------------------------------------------------------------------

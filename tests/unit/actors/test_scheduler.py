@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import StoreUnavailable
-from pipeline.ingest.doorbell import LaneRows, encode_doorbell
+from pipeline.ingest.doorbell import Heard, LaneRows, encode_doorbell
 from pipeline.lane.takeover import GONE
 from pipeline.lane_id import LaneId
 from pipeline.message import PartitionKey
@@ -55,7 +55,7 @@ async def test_it_takes_every_lane_of_its_core(tmp_path: Path) -> None:
         await scheduler.start()
         await pass_time(3 * A_SECOND)
         assert await world.states() == {"sent": 6}
-        reports = await scheduler.check_health()
+        reports = (await scheduler.check_health())["lanes"]
         assert sorted(report["lane"] for report in reports) == sorted(map(str, lanes))
         assert all(report["is_owned"] for report in reports)
 
@@ -90,7 +90,7 @@ async def test_a_doorbell_is_worked_on_at_once(tmp_path: Path) -> None:
         await scheduler.start()
         await pass_time(3 * A_SECOND)
         began = loop_now().time()
-        assert await scheduler.ring(await doorbell(world, 2)) == []
+        assert await scheduler.ring(await doorbell(world, 2)) == Heard([], {})
         await pass_time(1)
         assert loop_now().time() - began < 0.01
         assert sum(world.log.values()) == 3
@@ -104,7 +104,7 @@ async def test_it_says_which_lanes_lag(tmp_path: Path) -> None:
         await scheduler.start()
         await world.accept(8 * F)
         await pass_time(5 * A_SECOND)
-        assert await scheduler.ring(await doorbell(world, 1)) == [str(world.lane)]
+        assert (await scheduler.ring(await doorbell(world, 1))).lagging == [str(world.lane)]
 
 
 @in_virtual_time
@@ -114,9 +114,9 @@ async def test_messages_of_a_channel_without_a_connector_wait(tmp_path: Path) ->
         await world.accept(1, lane=letters)
         scheduler = world.scheduler(await world.stores.open())
         await scheduler.start()
-        assert await scheduler.ring(await doorbell(world, 1, lane=letters)) == []
+        assert await scheduler.ring(await doorbell(world, 1, lane=letters)) == Heard([], {})
         await pass_time(3 * A_SECOND)
-        assert await scheduler.check_health() == []
+        assert (await scheduler.check_health())["lanes"] == []
         assert await world.epoch(letters) is None
 
 
@@ -124,10 +124,10 @@ async def test_messages_of_a_channel_without_a_connector_wait(tmp_path: Path) ->
 async def test_before_its_start_and_after_its_end_a_doorbell_is_dropped(tmp_path: Path) -> None:
     async with LaneActors.on(tmp_path) as world:
         scheduler = world.scheduler(await world.stores.open())
-        assert await scheduler.ring(await doorbell(world, 1)) == []
+        assert await scheduler.ring(await doorbell(world, 1)) == Heard([], {})
         await scheduler.start()
         await scheduler.drain()
-        assert await scheduler.ring(await doorbell(world, 1)) == []
+        assert await scheduler.ring(await doorbell(world, 1)) == Heard([], {})
         assert not world.log
 
 
@@ -205,7 +205,7 @@ async def test_a_start_that_failed_is_told_closes_what_it_opened_and_may_be_repe
             await scheduler.check_health()
         assert world.closed == ["me"]
         await world.accept(1)
-        assert await scheduler.check_health() == []
+        assert (await scheduler.check_health())["lanes"] == []
         await pass_time(3 * A_SECOND)
         assert await world.states() == {"sent": 1}
 
@@ -217,7 +217,7 @@ async def test_an_end_before_the_start_is_the_end(tmp_path: Path) -> None:
         scheduler = world.scheduler(await world.stores.open())
         await scheduler.drain()
         await scheduler.start()
-        assert await scheduler.check_health() == []
+        assert (await scheduler.check_health())["lanes"] == []
         await pass_time(3 * A_SECOND)
         assert world.opened == []
         assert not world.log

@@ -10,6 +10,7 @@ from actors.sender import IngesterDoor, IngesterGone, PlatformUnanswered, Sender
 from pipeline.ingest.chunk import (
     Accepted,
     KeyTaken,
+    Leaving,
     Overloaded,
     Refused,
     SubmitChunk,
@@ -18,7 +19,12 @@ from pipeline.ingest.chunk import (
     decode_chunk,
     encode,
 )
-from pipeline.limits import SEND_CHUNKS_IN_FLIGHT_MAX, SEND_PATIENCE_MS, SEND_REPEAT_MS_MAX
+from pipeline.limits import (
+    SEND_CHUNKS_IN_FLIGHT_MAX,
+    SEND_PATIENCE_MS,
+    SEND_REPEAT_MS_MAX,
+    SENDER_LOOK_INTERVAL_MS,
+)
 from tests.support.submissions import make_chunk
 from tests.support.virtual_time import in_virtual_time, loop_now, pass_time
 
@@ -154,6 +160,40 @@ async def test_it_looks_again_when_an_ingester_is_gone() -> None:
     made = Sender(pool.find, chance=random.Random(1), advice="")
     assert await made.send(make_chunk()) == TAKEN
     assert (len(dead.asked), len(living.asked), pool.count) == (1, 1, 2)
+
+
+@in_virtual_time
+async def test_one_that_leaves_is_not_asked_again_and_its_chunk_goes_to_another() -> None:
+    leaving, staying = Door(otherwise=Leaving()), Door()
+    made = sender([leaving, staying])
+    async for sent in made.send_all(chunks(9)):
+        assert sent.answer == TAKEN
+    assert len(leaving.asked) <= SEND_CHUNKS_IN_FLIGHT_MAX
+    asked = [chunk.first_index for _, chunk in staying.asked]
+    assert sorted(asked) == list(range(0, 9_000, 1_000)), "each once"
+
+
+@in_virtual_time
+async def test_when_all_leave_it_waits_for_others_and_not_for_ever() -> None:
+    leaving, new = Door(otherwise=Leaving()), Door()
+    assert await sender([leaving], [leaving], [new]).send(make_chunk()) == TAKEN
+    with pytest.raises(PlatformUnanswered, match="its ingesters end"):
+        await sender([leaving]).send(make_chunk())
+
+
+@in_virtual_time
+async def test_a_new_ingester_is_asked_soon_though_nobody_is_gone() -> None:
+    old, new = Door(), Door()
+    pool = Pool([old], [old, new])
+    made = Sender(pool.find, chance=random.Random(1), advice="")
+    for _ in range(3):
+        await made.send(make_chunk())
+    assert pool.count == 1
+    await pass_time(SENDER_LOOK_INTERVAL_MS)
+    for _ in range(4):
+        await made.send(make_chunk())
+    assert pool.count == 2
+    assert (len(old.asked), len(new.asked)) == (5, 2)
 
 
 @in_virtual_time
