@@ -41,8 +41,7 @@ class ReceiptSender:
             "message_id": key,
             "status": "delivered" if is_delivered else "failed",
         }
-        if mode is ReceiptMode.EARLY:
-            await self._call(receipts, body)
+        if mode is ReceiptMode.EARLY and await self._call(receipts, body):
             return
         for _ in range(2 if mode is ReceiptMode.TWICE else 1):
             task = asyncio.create_task(self._call_later(receipts, body))
