@@ -14,6 +14,7 @@ from typing import Any, Final, assert_never
 
 import structlog
 
+from actors.lane_connectors import LaneConnectors
 from actors.lane_journal import LaneJournal
 from actors.lane_rulings import LaneRulings
 from actors.lane_takeover import LaneTakeover
@@ -31,10 +32,9 @@ from pipeline.lane.lane import Lane
 from pipeline.lane.suppressions import ListingTenants
 from pipeline.lane.takeover import OwnerWatch
 from pipeline.lane_id import LaneId
-from pipeline.lifecycle import Event
 from pipeline.limits import Windows
 from pipeline.message import Body, MessageId, PartitionKey
-from pipeline.outcome import HandOver, Outcomes, Report
+from pipeline.outcome import Outcomes
 from pipeline.ports import Clock, Connector, LaneStore
 from pipeline.route.lease import PermitDesk
 from pipeline.route.permits import LimitBook
@@ -88,6 +88,7 @@ class LaneRunner:
             generation=ports.generation,
         )
         self._receipts = ReceiptDesk(ports.store, ports.generation)
+        self._connectors = LaneConnectors(lane_id, ports.connectors, clock=ports.clock)
         self._me = me
         self._journal: LaneJournal
         self._lane: Lane | None = None
@@ -239,14 +240,13 @@ class LaneRunner:
                     if at is not None:
                         positions = [at[n] for n in positions]
                     lane.on_outcomes(action.seq, outcomes, positions=positions, now=now())
+                    self._wake.set()
 
-                await self._hand_over(action, take)
+                await self._connectors.hand_over(action, take)
             case act.ReadRows():
                 await self._read_rows(lane, action)
             case act.AskProvider():
-                # No connector can be asked yet, so none is of class Q; what cannot be asked says
-                # nothing.
-                lane.on_found(action.seq, dict.fromkeys(action.positions, False), now=now())
+                lane.on_found(action.seq, await self._connectors.find(action), now=now())
             case act.ReadClaimedBodies(keys=keys):
                 await self._attempt(
                     store.read_bodies(self._core, keys),
@@ -343,45 +343,6 @@ class LaneRunner:
             lane.on_applied(append.seq, now=self._ports.clock.now())
         else:
             lane.on_fenced()
-
-    async def _hand_over(self, window: act.HandOverWindow, take: Report) -> None:
-        count = len(window.message_ids)
-        answered = bytearray(count)
-
-        def report(positions: Sequence[int], outcomes: Outcomes) -> None:
-            for position in positions:
-                assert not answered[position], "an outcome was reported twice"
-                answered[position] = 1
-            take(positions, outcomes)
-            self._wake.set()
-
-        def report_rest(event: Event, detail: str) -> None:
-            rest = [n for n in range(count) if not answered[n]]
-            if rest:
-                report(rest, Outcomes.all_alike(event, len(rest), detail))
-
-        if self._ports.clock.now() > window.send_before:
-            report_rest(Event.NOT_SENT, "send deadline passed")
-            return
-        detail = "the connector did not say what became of it"
-        try:
-            await self._ports.connectors[window.connector].submit(
-                HandOver(
-                    lane=self.lane_id,
-                    message_ids=window.message_ids,
-                    attempts=window.attempts,
-                    bodies=window.bodies,
-                    send_before=window.send_before,
-                ),
-                report,
-            )
-        except Exception as error:
-            # Any class, as connectors are many: whatever one raises, its messages were claimed and
-            # must end with an outcome.
-            log.exception("connector_failed", lane=str(self.lane_id))
-            detail = str(error)
-        # What a connector is silent about may have been handed over.
-        report_rest(Event.LOSE_ANSWER, detail)
 
     async def _write_later(self, later: act.WriteLater) -> None:
         if later.rows:

@@ -21,6 +21,7 @@ from cluster.runtime.connector_settings import (
 from cluster.runtime.secrets import read_secret
 from pipeline.connectors.smtp.codec import Sender
 from pipeline.connectors.smtp.tls_mode import TlsMode
+from pipeline.connectors.webhook.query import QueryWriter
 from pipeline.connectors.webhook.request import RequestWriter, Signer
 from pipeline.errors import SettingInvalid
 from pipeline.instant import DurationMs
@@ -45,17 +46,20 @@ def open_connector(name: str, settings: ConnectorSettings, *, outbox: FileOutbox
 
 def _open_webhook(name: str, settings: WebhookConnectorSettings) -> WebhookConnector:
     ports = set(settings.allow_ports)
-    if settings.url is not None:
-        url = urlsplit(settings.url)
-        ports.add(url.port or (443 if url.scheme == "https" else 80))
+    for own in (settings.url, settings.query_url):
+        if own is not None:
+            url = urlsplit(own)
+            ports.add(url.port or (443 if url.scheme == "https" else 80))
     clock = SystemClock()
+    authorization = "" if settings.authorization is None else read_secret(settings.authorization)
     writer = RequestWriter(
         url=settings.url,
         signer=Signer([read_secret(secret) for secret in settings.secrets]),
-        authorization=(
-            "" if settings.authorization is None else read_secret(settings.authorization)
-        ),
+        authorization=authorization,
     )
+    query_writer = None
+    if settings.query_url is not None:
+        query_writer = QueryWriter(url=settings.query_url, authorization=authorization)
     sender = HttpSender(
         clock=clock,
         rules=AddressRules.allowing(settings.allow_networks, ports),
@@ -72,6 +76,7 @@ def _open_webhook(name: str, settings: WebhookConnectorSettings) -> WebhookConne
         sender=sender,
         clock=clock,
         concurrency=settings.concurrency,
+        query_writer=query_writer,
     )
 
 

@@ -9,7 +9,7 @@ its caller has.  `tests/contract/` is the exam that every store sits.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from cluster.topology.generation import Core, Generation
 from pipeline.instant import Instant
@@ -363,6 +363,18 @@ class Connector(Protocol):
 
     async def close(self) -> None:
         """Let go of connections and files."""
+        ...
+
+
+@runtime_checkable
+class QueryableConnector(Connector, Protocol):
+    """A connector whose provider can be asked by our id: one of class Q must be this."""
+
+    async def find(self, message_ids: Sequence[MessageId]) -> Mapping[MessageId, bool]:
+        """Return whether the provider has each message; those it does not answer for are left out.
+
+        That it has one is proof, that it has not is none: a copy may still be on its way.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""One POST over HTTP/1.1, and exactly how it ended.
+"""One request over HTTP/1.1, and exactly how it ended.
 
 httpcore, the connection layer of httpx, is used without httpx's client: what that adds would all
 have to be switched off again (redirects, cookies that one receiver's answer leaves for another's,
@@ -144,7 +144,7 @@ class HttpSender:
         await self._pool.close()
         self._resolver.close()
 
-    async def post(self, request: HookRequest, *, leave_by: LeaveBy) -> Exchange:
+    async def send(self, request: HookRequest, *, leave_by: LeaveBy) -> Exchange:
         """Return how the request ended.  Raises only when it is cancelled."""
         try:
             target = _target(request.url)
@@ -184,11 +184,16 @@ class HttpSender:
     ) -> httpcore.Request:
         headers = [(name.encode("ascii"), value.encode()) for name, value in request.headers]
         return httpcore.Request(
-            "POST",
+            request.method,
             target.url,
             headers=[
                 (b"host", target.host),
-                (b"content-length", str(len(request.content)).encode()),
+                # Some servers take the length of a body that a GET has not for one.
+                *(
+                    [(b"content-length", str(len(request.content)).encode())]
+                    if request.content or request.method == "POST"
+                    else []
+                ),
                 *headers,
             ],
             content=request.content,

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from cluster.egress.http_sender import HttpSender, LeaveBy
 from pipeline.connectors.webhook.answer import Exchange, Unsendable, Verdict, is_gone, judge
+from pipeline.connectors.webhook.query import QueryWriter, has_message
 from pipeline.connectors.webhook.request import RequestWriter
 from pipeline.instant import Instant, later
 from pipeline.lifecycle import Event
+from pipeline.message import MessageId
 from pipeline.outcome import HandOver, Outcomes, ProviderClass, Report
 from pipeline.ports import Clock
 
@@ -20,6 +22,8 @@ _REPORT_DELAY_S: Final = 0.005
 # A receiver that said "gone" is not asked again for a while; it may come back.
 _GONE_MS: Final = 3_600_000
 _GONE_REMEMBERED: Final = 10_000
+# A question that has not left by then is asked another time.
+_ASK_MS: Final = 10_000
 
 
 class WebhookConnector:
@@ -39,12 +43,14 @@ class WebhookConnector:
         sender: HttpSender,
         clock: Clock,
         concurrency: int,
+        query_writer: QueryWriter | None = None,
     ) -> None:
         self._name = name
         self._provider_class = provider_class
         self._has_receipts = has_receipts
         self._is_own_url = url is not None
         self._writer = writer
+        self._query_writer = query_writer
         self._sender = sender
         self._clock = clock
         self._concurrency = concurrency
@@ -86,6 +92,17 @@ class WebhookConnector:
                 parts.add(position, Verdict(Event.NOT_SENT, "the connector was stopped"))
             parts.flush()
 
+    async def find(self, message_ids: Sequence[MessageId]) -> Mapping[MessageId, bool]:
+        """Ask for each message once; what got no answer is left out."""
+        found: dict[MessageId, bool] = {}
+        if self._query_writer is None:
+            return found
+        ids = iter(message_ids)
+        async with asyncio.TaskGroup() as asking:
+            for _ in range(min(self._concurrency, len(message_ids))):
+                asking.create_task(self._ask(self._query_writer, ids, found))
+        return found
+
     async def close(self) -> None:
         """Send nothing more and close the connections."""
         self._is_open = False
@@ -117,10 +134,23 @@ class WebhookConnector:
         else:
             if self._is_gone(request.url, now):
                 return Verdict(Event.REFUSE, "HTTP 410 Gone, a short while ago")
-            exchange = await self._sender.post(request, leave_by=leave_by)
+            exchange = await self._sender.send(request, leave_by=leave_by)
             if is_gone(exchange) and not self._is_own_url:
                 self._remember_gone(request.url)
         return judge(exchange, now=self._clock.now(), is_own_url=self._is_own_url)
+
+    async def _ask(
+        self, writer: QueryWriter, ids: Iterator[MessageId], found: dict[MessageId, bool]
+    ) -> None:
+        for id_ in ids:
+            async with self._slots:
+                if not self._is_open:
+                    return
+                leave_by = LeaveBy.at(later(self._clock.now(), _ASK_MS), clock=self._clock)
+                exchange = await self._sender.send(writer.write(id_), leave_by=leave_by)
+            has = has_message(exchange)
+            if has is not None:
+                found[id_] = has
 
     def _is_gone(self, url: str, now: Instant) -> bool:
         until = self._gone.get(url)

@@ -24,6 +24,7 @@ from pydantic import (
 from pydantic_settings import NoDecode
 
 from pipeline.connectors.smtp.tls_mode import TlsMode
+from pipeline.connectors.webhook.query import ID_PLACE
 from pipeline.errors import SubmissionInvalid
 from pipeline.limits import (
     CONNECTOR_CONCURRENCY_MAX,
@@ -88,6 +89,13 @@ def _refuse_odd_url(url: str) -> str:
         raise ValueError(invalid.reason) from None
 
 
+def _refuse_odd_query_url(url: str) -> str:
+    if url.count(ID_PLACE) != 1:
+        raise ValueError(f"should hold {ID_PLACE} once, where the id of a message goes")
+    _refuse_odd_url(url.replace(ID_PLACE, "0" * 32))
+    return url
+
+
 def _refuse_odd_host(host: str) -> str:
     if not _host(host):
         raise ValueError("should be a host's name or address")
@@ -106,6 +114,7 @@ HostName = Annotated[str, AfterValidator(_refuse_odd_host)]
 OneLine = Annotated[str, StringConstraints(max_length=254)]
 Network = Annotated[str, AfterValidator(_refuse_odd_network)]
 Url = Annotated[str, AfterValidator(_refuse_odd_url)]
+QueryUrl = Annotated[str, AfterValidator(_refuse_odd_query_url)]
 
 
 class _Connector(BaseModel):
@@ -163,10 +172,8 @@ class WebhookConnectorSettings(_Connector):
     # The first signs first; a receiver accepts any, so that one can be replaced by the next.
     secrets: Annotated[tuple[SecretName, ...], *Listed] = ()
     authorization: SecretName | None = None  # what the header of that name holds
-    # Not QUERYABLE: nothing in a webhook asks.
-    provider_class: Literal[ProviderClass.KEYED, ProviderClass.CORRELATED, ProviderClass.NONE] = (
-        ProviderClass.KEYED
-    )
+    provider_class: ProviderClass = ProviderClass.KEYED
+    query_url: QueryUrl | None = None  # where a provider of class Q is asked
     key_life_ms: WholeNumber = Field(default=86_400_000, ge=1_000)
     receipts: bool = False
     # Who calls back with receipts signs with one of these.
@@ -190,6 +197,15 @@ class WebhookConnectorSettings(_Connector):
             raise ValueError('without a url, channels should be ["webhook"]: recipients are URLs')
         if self.url is None and not self.secrets:
             raise ValueError("without a url, secrets should hold one: recipients verify with it")
+        return self
+
+    @model_validator(mode="after")
+    def _asking_needs_somewhere_to_ask(self) -> Self:
+        is_asked = self.provider_class is ProviderClass.QUERYABLE
+        if is_asked and (self.query_url is None or self.url is None):
+            raise ValueError('with provider_class "Q", url and query_url should be set')
+        if self.query_url is not None and not is_asked:
+            raise ValueError('with a query_url, provider_class should be "Q"')
         return self
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ from aiohttp import web
 from cluster.egress.simulator.log import read_log
 from cluster.egress.webhook_connector import WebhookConnector
 from cluster.runtime.clock import SystemClock
+from pipeline.connectors.webhook.query import QueryWriter
 from pipeline.instant import later
 from pipeline.lifecycle import Event
 from pipeline.ports import Clock
@@ -276,3 +277,18 @@ async def test_receipts_come_early_once_twice_and_never(tmp_path: Path) -> None:
         assert [receipt["message_id"] for receipt in called].count(message_id(100).hex()) == 1
         await connector.close()
     await runner.cleanup()
+
+
+async def test_what_was_taken_without_an_answer_is_found_by_asking(
+    provider: ProviderProcess,
+) -> None:
+    asked = QueryWriter(url=f"{provider.url}/messages/{{id}}")
+    connector = connector_to(provider, query_writer=asked)
+    modes = ["reset_after", "reset_before", "error_after", "error_before", "accept"]
+    reports = await submit(connector, CLOCK, [provider.as_(mode) for mode in modes])
+    assert reports.events() == [Event.LOSE_ANSWER] * 4 + [Event.TAKE]
+    ids = [message_id(n) for n in range(len(modes))]
+    assert await connector.find(ids) == dict(
+        zip(ids, [True, False, True, False, True], strict=True)
+    )
+    await connector.close()

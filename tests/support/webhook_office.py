@@ -8,6 +8,7 @@ from typing import Any
 from cluster.egress.http_addresses import AddressRules
 from cluster.egress.http_sender import HttpSender
 from cluster.egress.webhook_connector import WebhookConnector
+from pipeline.connectors.webhook.query import QueryWriter
 from pipeline.connectors.webhook.request import RequestWriter, Signer
 from pipeline.instant import DurationMs, Instant, later
 from pipeline.lane_id import LaneId
@@ -28,6 +29,7 @@ def webhook_connector(
     ports: Sequence[int] = (80, 443),
     connect_timeout_ms: int = 5_000,
     answer_timeout_ms: int = 5_000,
+    query_writer: QueryWriter | None = None,
     **to_sender: Any,
 ) -> WebhookConnector:
     return WebhookConnector(
@@ -46,6 +48,7 @@ def webhook_connector(
         ),
         clock=clock,
         concurrency=concurrency,
+        query_writer=query_writer,
     )
 
 

@@ -1,6 +1,7 @@
 """The provider's HTTP side: what it takes by POST, at any path.
 
 A path that begins with `/as/MODE/` asks for a mode, for those who give each recipient its own URL.
+`GET /messages/KEY` tells whether a key was taken,
 `GET /control/counts` tells what was seen, `PUT /control/modes` changes the behaviour.
 """
 
@@ -59,6 +60,7 @@ class HttpProvider:
         app = web.Application()
         app.router.add_get("/control/counts", self._tell_counts)
         app.router.add_put("/control/modes", self._change_modes)
+        app.router.add_get("/messages/{key}", self._tell)
         app.router.add_post("/{path:.*}", self._take)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
@@ -83,6 +85,13 @@ class HttpProvider:
                 "receipts_answered": self._receipts.answered_count,
             }
         )
+
+    async def _tell(self, request: web.Request) -> web.Response:
+        """Answer whether a message was taken, as a provider of class Q."""
+        key = request.match_info["key"]
+        if key not in self._log.taken:
+            return web.json_response({"error": "no such message"}, status=404)
+        return web.json_response({"id": _reference_of(key), "status": "accepted"})
 
     async def _change_modes(self, request: web.Request) -> web.Response:
         try:
@@ -122,7 +131,7 @@ class HttpProvider:
                 seen_before=seen_before,
             )
         )
-        reference = "sim-" + blake2b(key.encode(), digest_size=8).hexdigest()
+        reference = _reference_of(key)
         if was_new:
             await self._receipts.after_taking(chooser, key=key, reference=reference)
         return await self._answer(request, mode, reference)
@@ -176,6 +185,10 @@ class HttpProvider:
                 pass
         _break_off(request)
         return web.Response()
+
+
+def _reference_of(key: str) -> str:
+    return "sim-" + blake2b(key.encode(), digest_size=8).hexdigest()
 
 
 def _break_off(request: web.Request) -> None:

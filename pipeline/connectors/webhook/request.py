@@ -45,11 +45,12 @@ class HookPayload(msgspec.Struct, frozen=True, gc=False):
 
 
 class HookRequest(NamedTuple):
-    """One POST."""
+    """One request."""
 
     url: str
     headers: Headers
     content: bytes
+    method: str = "POST"
 
 
 _encode: Final = msgspec.json.Encoder().encode

@@ -160,7 +160,7 @@ async def test_a_resolved_message_says_who_and_why(tmp_path: Path) -> None:
         queries = await world.stores.data.open_queries()
         trace = await queries.trace(id_)
         assert trace is not None
-        assert trace.events[-1].detail == "resolved by ada: seen there"
+        assert trace.events[-1].detail == "resolved by ada: seen in the portal"
 
 
 @in_virtual_time

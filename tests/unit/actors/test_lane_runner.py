@@ -1,6 +1,7 @@
 """A runner works on a lane that it has: on a real store, in virtual time."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from unittest.mock import patch
 
@@ -11,8 +12,9 @@ from pipeline.instant import Instant, earlier
 from pipeline.lane import actions as act
 from pipeline.lane.entry import decode_entry
 from pipeline.lifecycle import Event
-from pipeline.message import AT_ONCE, Body, PartitionKey
-from pipeline.outcome import Outcomes
+from pipeline.message import AT_ONCE, Body, MessageId, PartitionKey
+from pipeline.outcome import Outcomes, ProviderClass
+from tests.support.gates import gate_of
 from tests.support.lane_actors import (
     GROUP,
     OTHER_PLATFORM,
@@ -81,6 +83,58 @@ async def test_every_entry_bears_the_epoch_of_its_owner(tmp_path: Path) -> None:
         assert {named["epoch"] for verb, _, named in store.calls if verb == "append"} == {42}
 
 
+# --- asking ---------------------------------------------------------------------------------------
+
+
+class AskedConnector(CountingConnector):
+    """Its answers are lost; it knows what it has, when it can be asked."""
+
+    provider_class = ProviderClass.QUERYABLE
+
+    def __init__(self, log: Counter[MessageId]) -> None:
+        super().__init__(log)
+        self.error = TimeoutError("no answer")
+        self.asked: list[MessageId] = []
+        self.fails = 0
+
+    async def find(self, message_ids: Sequence[MessageId]) -> Mapping[MessageId, bool]:
+        self.asked += message_ids
+        if self.fails:
+            self.fails -= 1
+            raise OSError("no way there")
+        # Of the last one it says nothing.
+        return {id_: self.log[id_] > 0 for id_ in message_ids if id_ != max(self.log)}
+
+
+@in_virtual_time
+async def test_a_provider_that_can_be_asked_settles_what_got_lost(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        connector = AskedConnector(world.log)
+        connector.fails = 1
+        gate = gate_of("counting", provider_class=ProviderClass.QUERYABLE)
+        await world.accept(3)
+        world.begin(world.runner(await world.stores.open(), connector=connector, gate=gate))
+        await pass_time(60 * A_SECOND)
+        assert await world.states() == {"sent": 2, "claimed": 1}
+        await pass_time(3_600 * A_SECOND)  # it asks ever more rarely
+        assert await world.states() == {"sent": 2, "uncertain": 1}
+        assert set(world.log.values()) == {1}, "nothing is handed over twice"
+
+
+@in_virtual_time
+async def test_a_connector_that_cannot_be_asked_leaves_what_got_lost_uncertain(
+    tmp_path: Path,
+) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        connector = CountingConnector(world.log)
+        connector.error = TimeoutError("no answer")
+        gate = gate_of("counting", provider_class=ProviderClass.QUERYABLE)
+        await world.accept(1)
+        world.begin(world.runner(await world.stores.open(), connector=connector, gate=gate))
+        await pass_time(3_600 * A_SECOND)  # it asks ever more rarely
+        assert await world.states() == {"uncertain": 1}
+
+
 # --- hand-over ------------------------------------------------------------------------------------
 
 
@@ -119,7 +173,7 @@ async def test_past_the_send_deadline_the_connector_is_not_asked(tmp_path: Path)
                 send_before=Instant(world.clock.now() - late_us),
             )
             said.clear()
-            await runner._hand_over(window, note)
+            await runner._connectors.hand_over(window, note)
             assert said == [([0], bytes([event]))]
         assert world.log == {id_: 1}
 

@@ -47,3 +47,15 @@ def test_its_secrets_are_read_where_they_are_used(
         opened(tmp_path, channels=("webhook",), secrets=("env:HOOK_SECRET",))
     monkeypatch.setenv("HOOK_SECRET", SECRET)
     assert opened(tmp_path, channels=("webhook",), secrets=("env:HOOK_SECRET",)).name == "hooks"
+
+
+def test_one_of_class_q_can_be_asked_also_at_another_port(tmp_path: Path) -> None:
+    connector = opened(
+        tmp_path,
+        url="https://gateway.example/",
+        query_url="https://gateway.example:8443/{id}",
+        provider_class=ProviderClass.QUERYABLE,
+    )
+    assert connector._query_writer is not None
+    assert connector._sender._network._rules.allows_port(8443)
+    assert opened(tmp_path, url="https://gateway.example/")._query_writer is None

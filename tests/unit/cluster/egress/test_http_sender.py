@@ -52,7 +52,7 @@ async def post(
     sender: HttpSender, *, url: str = URL, clock: FakeClock | None = None, content: bytes = b"{}"
 ) -> Exchange:
     leave_by = LeaveBy.at(later(NOW, 1_000), clock=clock or FakeClock())
-    return await sender.post(HookRequest(url, [("webhook-id", "k")], content), leave_by=leave_by)
+    return await sender.send(HookRequest(url, [("webhook-id", "k")], content), leave_by=leave_by)
 
 
 async def test_a_request_names_the_host_and_goes_to_its_address() -> None:
@@ -168,7 +168,7 @@ async def test_a_clock_that_was_set_back_does_not_let_it_leave_later() -> None:
     clock.advance(1_000)
     clock.step_wall(-3_600_000)
     request = HookRequest(URL, [], b"")
-    assert await sender_over(network, clock=clock).post(request, leave_by=leave_by) == TooLate()
+    assert await sender_over(network, clock=clock).send(request, leave_by=leave_by) == TooLate()
     assert not network.connected
 
 
@@ -185,7 +185,7 @@ async def test_a_header_that_cannot_be_one_is_not_sent_and_not_tried_again() -> 
     network = FakeNetwork(OK)
     request = HookRequest(URL, [("webhook-id", "k\r\nx: y")], b"")
     leave_by = LeaveBy.at(later(NOW, 1_000), clock=FakeClock())
-    assert isinstance(await sender_over(network).post(request, leave_by=leave_by), Unsendable)
+    assert isinstance(await sender_over(network).send(request, leave_by=leave_by), Unsendable)
     assert not network.written
 
 

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 import httpcore
 import pytest
 
+from pipeline.connectors.webhook.query import QueryWriter
 from pipeline.instant import later
 from pipeline.lifecycle import Event
 from pipeline.message import Body
 from pipeline.outcome import HandOver
+from pipeline.ports import QueryableConnector
 from tests.support.fake_clock import NOW, FakeClock
 from tests.support.fake_network import ADDRESS, OK, FakeNetwork
 from tests.support.webhook_office import (
@@ -131,3 +133,35 @@ async def test_once_it_is_closed_nothing_leaves() -> None:
     await connector.close()
     assert (await submit(connector, clock, [URL])).events() == [Event.NOT_SENT]
     assert not network.connected
+
+
+# --- asking ---------------------------------------------------------------------------------------
+
+MISSING = b"HTTP/1.1 404 x\r\ncontent-length: 0\r\n\r\n"
+BROKEN = b"HTTP/1.1 503 x\r\ncontent-length: 0\r\n\r\n"
+ASKED = QueryWriter(url="https://hooks.example/messages/{id}")
+
+
+async def test_what_a_provider_answers_for_is_told_and_nothing_else() -> None:
+    clock = FakeClock()
+    network = FakeNetwork(OK, MISSING, BROKEN, httpcore.ReadError("reset"), OK)
+    connector = webhook_connector(
+        clock, url=URL, network=network, resolve=public, concurrency=1, query_writer=ASKED
+    )
+    ids = [message_id(n) for n in range(5)]
+    assert await connector.find(ids) == {ids[0]: True, ids[1]: False, ids[4]: True}
+    for id_ in ids:
+        asked = f"GET /messages/{id_.hex()} HTTP/1.1\r\n".encode()
+        assert network.written.count(asked) == 1
+    assert b"content-length" not in network.written
+    assert isinstance(connector, QueryableConnector)
+
+
+async def test_one_that_cannot_be_asked_or_is_closed_says_nothing() -> None:
+    clock, network = FakeClock(), FakeNetwork(OK)
+    connector = webhook_connector(clock, url=URL, network=network, resolve=public)
+    assert await connector.find([message_id(1)]) == {}
+    asked = webhook_connector(clock, url=URL, network=network, resolve=public, query_writer=ASKED)
+    await asked.close()
+    assert await asked.find([message_id(1)]) == {}
+    assert network.written == b""

@@ -370,8 +370,25 @@ def test_a_variable_that_is_not_ours_is_left_alone(place: Place) -> None:
         ),
         pytest.param(
             "[connectors.a]\nkind = 'webhook'\nurl = 'https://a.example'\nprovider_class = 'Q'",
-            "connectors.a.provider_class = 'Q': should be",
-            id="a class that no webhook has",
+            'with provider_class "Q", url and query_url should be set',
+            id="nowhere to ask",
+        ),
+        pytest.param(
+            "[connectors.a]\nkind = 'webhook'\nurl = 'https://a.example'\n"
+            "query_url = 'https://a.example/{id}'",
+            'with a query_url, provider_class should be "Q"',
+            id="asked for nothing",
+        ),
+        pytest.param(
+            "[connectors.a]\nkind = 'webhook'\nurl = 'https://a.example'\nprovider_class = 'Q'\n"
+            "query_url = 'https://a.example/'",
+            "connectors.a.query_url = 'https://a.example/': should hold {id} once",
+            id="asked for nobody",
+        ),
+        pytest.param(
+            "[connectors.a]\nkind = 'webhook'\nurl = 'https://a.example'\nprovider_class = 'P'",
+            "connectors.a.provider_class = 'P': should be 'K', 'Q', 'C' or '0'",
+            id="a class that no provider has",
         ),
         pytest.param(
             "[connectors.a]\nkind = 'webhook'\nurl = 'https://a.example'\n"
