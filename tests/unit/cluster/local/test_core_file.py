@@ -13,6 +13,11 @@ def note(transaction: Transaction) -> None:
     transaction.connection.execute("INSERT INTO lanes VALUES ('a', 1)")
 
 
+def rewrite(transaction: Transaction) -> None:
+    transaction.connection.execute("DELETE FROM lanes")
+    note(transaction)
+
+
 def lanes(connection: sqlite3.Connection) -> list[tuple[str]]:
     return connection.execute("SELECT lane FROM lanes").fetchall()
 
@@ -21,7 +26,7 @@ async def test_what_was_written_lies_in_the_file_alone_when_it_is_closed(tmp_pat
     path = tmp_path / "n1-0.db"
     for _ in range(3):
         file = CoreFile(path, clock=FakeClock())
-        await file.writer.write(lambda t: t.connection.execute("DELETE FROM lanes") and note(t))
+        await file.writer.write(rewrite)
         assert await file.reader.read(lanes) == [("a",)]
         await file.close()
         assert not path.with_name("n1-0.db-wal").exists()
