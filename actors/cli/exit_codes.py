@@ -27,6 +27,7 @@ class ExitCode(IntEnum):
     NOTHING_FOUND = 11
     PLATFORM_NOT_STARTED = 12
     PLATFORM_BROKEN = 13
+    NOT_DONE = 14
     # As shells have it: 128 and the number of the signal.
     INTERRUPTED = 130
     OUTPUT_CLOSED = 141
@@ -90,6 +91,10 @@ MEANINGS: Final[Mapping[ExitCode, tuple[str, str]]] = MappingProxyType(
             "A part of the running platform died that nothing replaces; it ended without a drain.",
             "Start it again with `shardpost up`; what was claimed and has no outcome is"
             " `uncertain`, all else goes on.",
+        ),
+        ExitCode.NOT_DONE: (
+            "Something that was asked of messages was not done: too late, refused, or not known.",
+            "Look at what it lists; the same again is answered the same way.",
         ),
         ExitCode.INTERRUPTED: (
             "Ctrl-C ended it, or SIGTERM while the platform started.",

@@ -32,6 +32,9 @@ _MODULE_OF: Final = {
     "group": "group",
     "messages": "messages",
     "trace": "trace",
+    **dict.fromkeys(
+        ("cancel", "edit", "expedite", "pause", "resume", "resolve", "resend"), "commands"
+    ),
     "suppress": "suppress",
     "audit": "audit_command",
     "doctor": "doctor",
