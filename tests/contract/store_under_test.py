@@ -21,7 +21,13 @@ from pipeline.message import (
     encode_body,
     group_key,
 )
-from pipeline.ports import IngestStore, LaneStore, QueryStore, TopologySource
+from pipeline.ports import (
+    IngestStore,
+    JournalEntry,
+    LaneStore,
+    QueryStore,
+    TopologySource,
+)
 
 RowT = TypeVar("RowT")
 
@@ -165,3 +171,7 @@ async def read_all(
         ),
         limit=limit,
     )
+
+
+async def journal_of(store: Store, lane: LaneId, segment: int = 0) -> list[JournalEntry]:
+    return await store.read_journal(lane, segment, before_seq=None, limit=10_000)

@@ -8,6 +8,7 @@ import pytest
 from tests.contract.commands import CommandsContract
 from tests.contract.editions import EditionsContract
 from tests.contract.ingest_store import IngestStoreContract
+from tests.contract.journal import JournalContract
 from tests.contract.lane_store import LaneStoreContract
 from tests.contract.query_store import QueryStoreContract
 from tests.contract.receipts import ReceiptsContract, SuppressionsContract
@@ -36,6 +37,10 @@ class TestLocalIngestStore(IngestStoreContract):
         assert [row[1] for row in read] == [row[0] for row in written]
         # A fresh lane reads from P before that on; what lies below is read by nobody.
         assert read[0][0] >= under_test.generation.starts_at
+
+
+class TestLocalJournal(JournalContract):
+    pass
 
 
 class TestLocalLaneStore(LaneStoreContract):
