@@ -67,7 +67,7 @@ def _walk(rules: list[tuple[frozenset[int], int, int]], now: Instant, zone: Zone
     return Instant(minute * _MINUTE)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     rules=st.lists(_rules(), min_size=1, max_size=3),
     jump=st.sampled_from(_JUMPS),

@@ -6,6 +6,7 @@ import socket
 import time
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 SKIPPING_TEST = """
 import pytest
@@ -44,6 +45,11 @@ def suite(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.
 def test_sleeping_fails_the_test() -> None:
     with pytest.raises(pytest.fail.Exception, match=r"time\.sleep"):
         time.sleep(0)  # noqa: TID251
+
+
+def test_no_random_test_is_judged_by_how_long_it_takes() -> None:
+    assert settings().deadline is None
+    assert HealthCheck.too_slow in settings().suppress_health_check
 
 
 async def test_sleeping_beside_others_fails_it_too_but_letting_them_run_does_not() -> None:

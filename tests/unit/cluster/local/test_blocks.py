@@ -47,14 +47,14 @@ def buffer_entries(draw: st.DrawFn) -> BufferEntry:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(message_rows(), min_size=1, max_size=20))
 def test_bodies_are_unpacked_as_they_were_packed(rows: list[MessageRow]) -> None:
     block = unpack_bodies(pack_bodies(rows))
     assert list(zip(*block, strict=True)) == rows
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(buffer_entries(), min_size=1, max_size=20), instants)
 def test_buffer_rows_are_unpacked_as_they_were_packed(
     rows: list[BufferEntry], first_at: Instant
@@ -63,7 +63,7 @@ def test_buffer_rows_are_unpacked_as_they_were_packed(
     assert unpacked == [(first_at + n, *row) for n, row in enumerate(rows)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.lists(
         st.integers(0, 100) | st.sampled_from([BLOCK_BYTES_MAX, BLOCK_BYTES_MAX // 2]),
