@@ -59,6 +59,17 @@ fast-tests: $(STAMP)
 test: check ## everything: check, then integration, chaos and acceptance tests
 	$(if $(SLOW_TESTS),$(BIN)/python -m pytest $(SLOW_TESTS))
 
+# Every round is another seed; MESSAGES of each provider and FAULTS a round can be named, too.
+.PHONY: chaos
+chaos: MINUTES ?= 60
+chaos: $(STAMP) ## kill and stop actors while providers fail, for MINUTES=60
+	@end=$$(( $$(date +%s) + 60 * $(MINUTES) )); round=0; \
+	while [ "$$(date +%s)" -lt "$$end" ]; do \
+		round=$$(( round + 1 )); echo "round $$round"; \
+		SHARDPOST_CHAOS_MESSAGES=$(or $(MESSAGES),20000) SHARDPOST_CHAOS_FAULTS=$(or $(FAULTS),30) \
+			$(BIN)/python -m pytest -q -s -n 0 tests/chaos/test_providers.py || exit 1; \
+	done
+
 .PHONY: mutants
 mutants: $(STAMP) ## break the code on purpose, line by line: each break must turn the fast tests red
 	$(BIN)/python -m tools.mutants

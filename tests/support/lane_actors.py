@@ -152,13 +152,15 @@ class LaneActors:
     async def beat(self, owner: bytes, value: int) -> None:
         await self.admin.port.beat(self.core, Beat(owner, "somebody", value))
 
-    def keep_beating(self, owner: bytes) -> asyncio.Task[None]:
+    def keep_beating(
+        self, owner: bytes, *, every_ms: int = WINDOWS.heartbeat_ms
+    ) -> asyncio.Task[None]:
         """Let somebody live until the task is cancelled."""
 
         async def live() -> None:
             while True:
                 await self.beat(owner, self.clock.now())
-                await pass_time(WINDOWS.heartbeat_ms)
+                await pass_time(every_ms)
 
         task = loop_now().create_task(live())
         self._tasks.append(task)

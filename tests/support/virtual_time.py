@@ -44,6 +44,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def __init__(self) -> None:
         self._virtual_s = 0.0
+        self.ends_after_s = _WORK_S_MAX
         self._debts: list[Callable[[], bool]] = []
         sleeper = _Sleeper()
         sleeper.loop = self
@@ -54,7 +55,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def skip(self, seconds: float) -> None:
         self._virtual_s += seconds
-        if self._virtual_s > _WORK_S_MAX:
+        if self._virtual_s > self.ends_after_s:
             for task in asyncio.all_tasks(self):
                 task.print_stack()
             raise AssertionError("no end in sight")
