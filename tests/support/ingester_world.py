@@ -8,7 +8,8 @@ from actors.doorbells import Bell, Doorbells
 from actors.ingester import Ingester, IngesterPorts
 from cluster.runtime.processor import ProcessorUse
 from cluster.topology.generation import Core
-from pipeline.ingest.chunk import Refused, (
+from pipeline.ingest.chunk import (
+    Refused,
     SubmitChunk,
     SubmitReply,
     decode_reply,
