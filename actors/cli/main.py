@@ -36,6 +36,10 @@ _MODULE_OF: Final = {
         ("cancel", "edit", "expedite", "pause", "resume", "resolve", "resend"), "commands"
     ),
     "suppress": "suppress",
+    "export": "export",
+    "connectors": "connectors",
+    "backup": "backup_command",
+    "restore": "backup_command",
     "audit": "audit_command",
     "doctor": "doctor",
     "version": "version",

@@ -36,6 +36,7 @@ SECTION_OF = {
 
 ACTS = {
     *("up", "send", "demo", "suppress"),
+    *("export", "connectors", "backup", "restore"),
     *("cancel", "edit", "expedite", "pause", "resume", "resolve", "resend"),
 }
 
