@@ -18,6 +18,7 @@ from actors.lane_connectors import LaneConnectors
 from actors.lane_journal import LaneJournal
 from actors.lane_rulings import LaneRulings
 from actors.lane_takeover import LaneTakeover
+from actors.lane_testimony import LaneTestimony
 from actors.listing_watch import read_suppressions
 from actors.receipt_desk import ReceiptDesk
 from cluster.topology.generation import Generation
@@ -99,7 +100,8 @@ class LaneRunner:
         """Whose the lane is after it was handed over; None if it was not."""
         self._read_through = Instant(0)
         self._rulings = LaneRulings(lane_id, store=ports.store, clock=ports.clock)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._testimony = LaneTestimony(lane_id, store=ports.store, desk=self._receipts)
+        self._tasks: dict[asyncio.Task[None], act.Action] = {}
         self._failure: BaseException | None = None
 
     @property
@@ -214,16 +216,27 @@ class LaneRunner:
                 await asyncio.sleep(0)
         if lane.is_fenced:
             log.warning("lane_fenced", lane=str(self.lane_id))
+            await self._testimony.give(lane, self._step_down(lane))
+
+    def _step_down(self, lane: Lane) -> list[asyncio.Task[None]]:
+        """End all that is under way but hand-overs whose answers come to nobody else."""
+        kept = []
+        for task, action in self._tasks.items():
+            if isinstance(action, act.HandOverWindow) and lane.is_testified(action.connector):
+                kept.append(task)
+            else:
+                task.cancel()
+        return kept
 
     # --- actions ------------------------------------------------------------------------------
 
     def _begin(self, lane: Lane, action: act.Action) -> None:
         task = asyncio.get_running_loop().create_task(self._perform(lane, action))
-        self._tasks.add(task)
+        self._tasks[task] = action
         task.add_done_callback(self._end)
 
     def _end(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             self._failure = error
         self._wake.set()

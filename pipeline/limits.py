@@ -127,6 +127,10 @@ KEY_LIFE_MARGIN_MS: Final = 60_000
 
 assert RETRY_BACKOFF_BASE_MS <= RETRY_BACKOFF_CAP_MS <= RETRY_AFTER_MS_MAX
 
+# How long a deposed owner waits for the answers to what it handed over; a drain waits as long.
+TESTIMONY_WAIT_MS_MAX: Final = 30_000
+TESTIMONY_TRIES_MAX: Final = 5
+
 # --- which connector --------------------------------------------------------------------------
 
 CONNECTOR_WEIGHT_MAX: Final = 1_000
@@ -266,6 +270,7 @@ SWEEP_BLOCKS_MAX: Final = 16
 SWEEP_ROUND_MS_MAX: Final = 3_000
 OWNER_TTL_MS: Final = 3_600_000
 
+assert TESTIMONY_WAIT_MS_MAX + TESTIMONY_TRIES_MAX * 1_000 < DRAIN_TIMEOUT_MS
 assert RECEIPTS_PER_CALLBACK_MAX <= RECEIPTS_PER_NOTE_MAX <= RECEIPTS_WAITING_MAX
 # Else a caller would give up before it could be told that the file was busy.
 assert FILE_BUSY_MS_MAX < FILE_ANSWER_MS_MAX

@@ -23,6 +23,7 @@ from pipeline.lane.recent import RecentSet
 from pipeline.lane.retries import Retries
 from pipeline.lane.selection import Selection
 from pipeline.lane.suppressions import Suppressions
+from pipeline.lane.testimony import Testimony
 from pipeline.lane.window import (
     Answer,
     Candidate,
@@ -151,6 +152,15 @@ class Claims:
             self._answer(Answer(window, outcomes, None))
         else:
             self._judge(window, outcomes, positions, now=now)
+
+    def testify(self, testimony: Testimony) -> None:
+        """Tell of the outcomes that came and are in no entry: the lane is fenced."""
+        for window, outcomes, positions, _ in self._outcomes:
+            testimony.hear(window, outcomes, positions)
+
+    def window(self, seq: int) -> Window | None:
+        """Return a window that has claims without an outcome in any entry."""
+        return self._open.get(seq)
 
     def on_found(self, seq: int, found: Mapping[int, bool], *, now: Instant) -> None:
         """Take what a provider of class Q says of messages, by position: it has them, or not.

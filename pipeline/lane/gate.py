@@ -14,13 +14,14 @@ from pipeline.limits import KEY_LIFE_MS, REFERENCE_CHARS_MAX
 from pipeline.message import MessageId
 from pipeline.outcome import Outcomes, ProviderClass, ReceiptsBy
 from pipeline.route.connector_choice import Choice, ConnectorChoice, ConnectorRoute
-from pipeline.route.provider_class import judge, key_outlives
+from pipeline.route.provider_class import OWNER_LOST, Verdict, judge, key_outlives
 from pipeline.route.provider_health import Health, HealthRule, ProviderHealth
 from pipeline.route.receipts import ReceiptTerms
 
 _HEALTH: Final = HealthRule()
 _RECEIPTS: Final = ReceiptTerms()
 _ANSWERS: Final = bytes([Event.TAKE, Event.REFUSE])
+_NOBODY_ASKS: Final = frozenset({Verdict.AWAIT_RECEIPT, Verdict.AWAIT_ACT})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +133,11 @@ class Gate:
                 if len(text) <= REFERENCE_CHARS_MAX
             }
         return replace(outcomes, references=kept)
+
+    def is_testified(self, connector: str) -> bool:
+        """Return whether only the owner that handed a message over can know what became of it."""
+        (verdict,) = self.judge(connector, bytes([OWNER_LOST]), may_have_copy=True)
+        return verdict in _NOBODY_ASKS
 
     def is_queryable(self, connector: str) -> bool:
         """Return whether the provider is asked instead of given the message again."""

@@ -38,9 +38,10 @@ from pipeline.lane.references import References
 from pipeline.lane.rolling import begins_segment
 from pipeline.lane.ruling import Batch
 from pipeline.lane.suppressions import ListingTenants, Suppressions
+from pipeline.lane.testimony import Testimony
 from pipeline.lane.timers import Timers
 from pipeline.lane.window import Candidate
-from pipeline.later import TimerPage
+from pipeline.later import CommandEntry, ReceiptRow, TimerPage
 from pipeline.lifecycle import Step, next_claim
 from pipeline.limits import (
     ENTRIES_UNRETIRED_MAX,
@@ -123,6 +124,8 @@ class Lane:
         self._projection = Projection(
             retired_through=recovered.retired_through, windows=windows, now=now
         )
+        self._gate = gate
+        self._testimony = Testimony(gate, lane=admission.lane, at=now)
         self._references = References(gate, lane=admission.lane, windows=windows, now=now)
         self._decided_at = now
 
@@ -382,6 +385,9 @@ class Lane:
         """Take the definite no: a newer epoch owns the lane.  Nothing more is done."""
         self._is_fenced = True
         self._in_flight = None
+        if self._in_flight_entry is not None:
+            self._testimony.hear_entry(self._in_flight_entry)
+        self._claims.testify(self._testimony)
 
     def on_outcomes(
         self,
@@ -394,6 +400,16 @@ class Lane:
         """Take what the connector says of the window of `seq`, or of these positions of it."""
         if not self._is_fenced:
             self._claims.on_outcomes(seq, outcomes, now=now, positions=positions)
+        elif (window := self._claims.window(seq)) is not None:
+            self._testimony.hear(window, outcomes, positions)
+
+    def is_testified(self, connector: str) -> bool:
+        """Whether a deposed owner alone can know what became of what it handed over."""
+        return self._gate.is_testified(connector)
+
+    def take_testimony(self) -> tuple[list[CommandEntry], list[ReceiptRow]]:
+        """Return what a deposed owner knows and nobody else: commands, and rows of references."""
+        return self._testimony.take()
 
     def on_answers_written(self) -> None:
         """Take the acknowledgement of `WriteAnswers`."""

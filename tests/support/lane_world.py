@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from pipeline.command import decode_command
 from pipeline.instant import DurationMs, Instant, earlier, later
 from pipeline.lane import actions as act
 from pipeline.lane.books import decode_counts
@@ -877,6 +878,14 @@ class LaneWorld:
         # Timers that something overtook still come by, each at its time.
         self.now = max([self.now, *(timer[0] for timer in self.timers)])
         self._idle(rounds=10)  # the newest rows may be copies, read only now
+        for zombie in self.zombies:
+            for command in zombie.lane.take_testimony()[0]:
+                id_ = MessageId(command.message_id)
+                if decode_command(command.payload).event == Event.TAKE:
+                    assert self.taken[id_] > 0, "a false testimony"
+                else:
+                    # What was refused may have been taken when somebody sent it again.
+                    assert self.taken[id_] < self.copies[id_], "a false testimony"
         before = len(self.journal)
         self._idle(rounds=40)
         if self.receipts is not None:
