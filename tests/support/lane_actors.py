@@ -49,6 +49,7 @@ class CountingConnector:
         self.log = log
         self.takes_ms = takes_ms
         self.error: Exception | None = None
+        self.defers = False  # it takes nothing for now
         self.refers = False  # it names what it takes
         self.hand_overs: list[HandOver] = []
 
@@ -60,7 +61,7 @@ class CountingConnector:
         if self.error is not None:
             raise self.error
         count = len(hand_over.message_ids)
-        taken = Outcomes.all_alike(Event.TAKE, count)
+        taken = Outcomes.all_alike(Event.DEFER if self.defers else Event.TAKE, count)
         if self.refers:
             names = {n: reference_to(id_) for n, id_ in enumerate(hand_over.message_ids)}
             taken = Outcomes(events=taken.events, references=names)
