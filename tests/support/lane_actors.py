@@ -120,7 +120,9 @@ class LaneActors:
     async def find_bell(self, name: str) -> Scheduler | None:
         return self.by_name.get(name)
 
-    async def accept(self, count: int, *, lane: LaneId | None = None) -> list[MessageId]:
+    async def accept(
+        self, count: int, *, lane: LaneId | None = None, is_in_buffer: bool = True
+    ) -> list[MessageId]:
         """Do as an ingester does, without the doorbell."""
         lane = lane or self.lane
         ids = [
@@ -134,7 +136,8 @@ class LaneActors:
         rows: list[BufferEntry] = [(id_, PartitionKey(id_), now, 1, AT_ONCE, GROUP) for id_ in ids]
         await self.admin.port.write_messages(self.core, bodies)
         await self.admin.port.announce_lane(lane)
-        await self.admin.port.write_buffer(lane, rows)
+        if is_in_buffer:
+            await self.admin.port.write_buffer(lane, rows)
         self.accepted += ids
         return ids
 
