@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated
 
@@ -24,6 +25,7 @@ from actors.cli.output import (
 from cluster.local.inspection import LocalInspection
 from pipeline.ingest.recipient_mask import mask_recipient
 from pipeline.instant import Instant
+from pipeline.later import ReceiptRow
 from pipeline.lifecycle import (
     EVENT_MASK,
     STATE_AFTER,
@@ -36,6 +38,7 @@ from pipeline.lifecycle import (
 )
 from pipeline.message import decode_body
 from pipeline.ports import MessageTrace, TimelineEvent
+from pipeline.route.receipts import OWNER, PROVIDER
 
 
 class TracedEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +51,15 @@ class TracedEvent(msgspec.Struct, frozen=True, kw_only=True):
     try_no: int = msgspec.field(name="try")
     detail: str
     since_accepted_us: int
+
+
+class TracedReceipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What a provider said later, whether it changed anything or not."""
+
+    at: str
+    said: str
+    reference: str  # the connector, and what it names the message by
+    detail: str
 
 
 class TraceReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +81,8 @@ class TraceReport(msgspec.Struct, frozen=True, kw_only=True):
     time_zone: str
     lane: str | None  # None: stored, and in no lane: its sender was never told that it is accepted
     events: list[TracedEvent]
+    references: list[str]  # by which receipts come: a connector and a name
+    receipts: list[TracedReceipt]
 
 
 async def read_trace(
@@ -90,6 +104,7 @@ async def read_trace(
         awaited = attempt_awaited(ordered[-1].step if ordered else None)
         timers = await store.timers_of(trace.lane, trace.id)
         due_at = min((timer[0] for timer in timers if timer[4] == awaited), default=due_at)
+    rows = await store.receipts_of(trace.id)
     recipient = asked.recipient
     if not is_recipient_shown:
         recipient = mask_recipient(asked.channel, recipient)
@@ -110,7 +125,20 @@ async def read_trace(
         time_zone=asked.time_zone,
         lane=None if trace.lane is None else str(trace.lane),
         events=[_traced(event, trace) for event in ordered],
+        references=[row.detail for row in rows if row.side == OWNER],
+        receipts=_receipts(rows),
     )
+
+
+def _receipts(rows: Sequence[ReceiptRow]) -> list[TracedReceipt]:
+    names = {row.ref: row.detail for row in rows if row.side == OWNER}
+    return [
+        TracedReceipt(
+            at=shown_instant(row.at), said=row.key, reference=names[row.ref], detail=row.detail
+        )
+        for row in sorted(rows, key=attrgetter("at"))
+        if row.side == PROVIDER
+    ]
 
 
 def _state(events: Sequence[TimelineEvent]) -> str:
@@ -161,6 +189,8 @@ def show_trace(report: TraceReport) -> None:
         fields["window"] = f"{report.window} {report.time_zone}".strip()
     for name, value in report.metadata.items():
         fields[f"metadata {name}"] = value
+    if report.references:
+        fields["known as"] = ", ".join(report.references)
     if report.content is not None:
         fields["content"] = report.content
     write_fields(fields)
@@ -181,6 +211,12 @@ def show_trace(report: TraceReport) -> None:
         )
         before_us = event.since_accepted_us
     write_table(("at", "state", "took", "in all", "attempt", "try", "detail"), table)
+    if report.receipts:
+        write_line()
+        write_table(
+            ("at", "receipt", "of", "detail"),
+            [(one.at, one.said, one.reference, one.detail) for one in report.receipts],
+        )
 
 
 async def _trace(

@@ -5,10 +5,14 @@ from typing import Any
 
 import pytest
 
+from actors.receipt_desk import ReceiptDesk
+from pipeline.instant import later
 from pipeline.lifecycle import Event
-from pipeline.message import MessageId
+from pipeline.message import MessageId, PartitionKey
+from pipeline.route.receipts import Word, owner_row, provider_row
 from tests.support.cli_answer import Fill, Shardpost
 from tests.support.everything import everything
+from tests.support.fake_clock import NOW
 from tests.support.filled_folder import FilledFolder
 
 
@@ -143,7 +147,48 @@ def test_trace_tells_every_event_with_its_time(shardpost: Shardpost, data: Path)
         "due_at": None,
         "window": "",
         "time_zone": "",
+        "references": [],
+        "receipts": [],
     }
+
+
+def test_trace_tells_what_the_provider_said_later(shardpost: Shardpost, fill: Fill) -> None:
+    ids: list[MessageId] = []
+
+    async def heard(folder: FilledFolder) -> None:
+        ids.extend(await folder.accept(2))
+        await folder.send(ids)
+        desk = ReceiptDesk(await folder.store(), folder.generation)
+        await desk.note(
+            [
+                owner_row(
+                    "texts",
+                    "sim-7",
+                    message_id=ids[0],
+                    pk=PartitionKey(ids[0]),
+                    lane="1.n1.0.sms.bulk-1",
+                    event=Event.TAKE,
+                    at=NOW,
+                    born=NOW,
+                    group="default/spring",
+                ),
+                provider_row("texts", "sim-7", Word.DELIVER, at=later(NOW, 7), detail="at home"),
+                provider_row("texts", "sim-7", Word.TAKE, at=later(NOW, 3), detail="queued"),
+                provider_row("texts", "sim-8", Word.TAKE, at=NOW, detail="of another one"),
+            ]
+        )
+
+    path = fill(heard).path
+    answer = shardpost("trace", ids[0].hex(), "--data", path, "--json").json
+    assert answer["references"] == ["texts sim-7"]
+    assert [(one["said"], one["reference"], one["detail"]) for one in answer["receipts"]] == [
+        ("take", "texts sim-7", "queued"),
+        ("deliver", "texts sim-7", "at home"),
+    ]
+    told = shardpost("trace", ids[0].hex(), "--data", path).out
+    assert "known as" in told
+    assert "at home" in told
+    assert "known as" not in shardpost("trace", ids[1].hex(), "--data", path).out
 
 
 def test_trace_shows_recipient_and_content_only_when_asked(
