@@ -11,7 +11,7 @@ import typer
 
 from actors.cli.audit.core_audit import CoreAccount, CoreAudit
 from actors.cli.audit.findings import MEANINGS, Finding, FindingKind, Findings
-from actors.cli.audit.outbox import compare_lines
+from actors.cli.audit.outbox import FileConnectors, compare_lines
 from actors.cli.audit.outbox_files import outbox_files, read_lines
 from actors.cli.audit.timeline_verdict import TimelineVerdict
 from actors.cli.exit_codes import ExitCode
@@ -19,6 +19,8 @@ from actors.cli.open_queries import OpenQueries, open_queries
 from actors.cli.options import DataOption, JsonOption
 from actors.cli.output import Cell, write_fields, write_json, write_line, write_table
 from cluster.runtime.clock import SystemClock
+from cluster.runtime.connector_settings import ConnectorKind
+from cluster.runtime.settings import Settings
 from cluster.topology.generation import Core
 from pipeline.errors import InputInvalid, StoreUnavailable
 from pipeline.instant import Instant, earlier
@@ -103,6 +105,7 @@ class Audit:
                 second_look=(lambda: self._second_look(core)) if self._is_running else None,
                 is_memory_whole=self._generation.starts_at
                 >= earlier(self._now, self._queries.settings.windows.timeline_ttl_ms),
+                by_file=_file_connectors(self._queries.settings),
                 findings=findings,
             )
 
@@ -203,6 +206,13 @@ def _outbox_of(folder: Path, asked: Sequence[Path], *, is_compared: bool) -> Seq
         return asked
     # If there is none, nothing was handed over to a file so far.
     return [place for place in (folder / _OUTBOX,) if place.is_dir()]
+
+
+def _file_connectors(settings: Settings) -> FileConnectors:
+    names = frozenset(
+        name for name, one in settings.connectors.items() if one.kind is ConnectorKind.FILE
+    )
+    return FileConnectors(names, are_all=len(names) == len(settings.connectors))
 
 
 def _name(core: Core) -> str:

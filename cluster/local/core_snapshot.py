@@ -24,6 +24,7 @@ from cluster.local.sqlite_faults import describe
 from pipeline.errors import StoreUnavailable
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
+from pipeline.lifecycle import Step
 from pipeline.limits import QUERY_PAGE_ROWS_MAX
 from pipeline.message import BufferRow, MessageId, TimerRow
 from pipeline.ports import BookCell, JournalEntry
@@ -48,6 +49,7 @@ _STEPS_OF: Final = f"""
 _BODILESS: Final = f"""
 {IDS} SELECT id FROM ids WHERE NOT EXISTS (SELECT 1 FROM body_ids WHERE body_ids.id = ids.id)
 """
+_DETAIL_OF: Final = "SELECT detail FROM timeline WHERE id = ? AND step = ?"
 _TIMELINES: Final = "SELECT id, group_concat(step) FROM timeline GROUP BY id"
 _BODILESS_TIMELINES: Final = """
 SELECT id, group_concat(step), min(at) FROM timeline
@@ -138,6 +140,15 @@ class CoreSnapshot:
     def steps_of(self, ids: Sequence[MessageId]) -> list[Steps]:
         """Return the steps of each message, in order."""
         return [steps for (steps,) in self._connection.execute(_STEPS_OF, (joined(ids),))]
+
+    def details_of(self, events: Sequence[tuple[MessageId, Step]]) -> dict[MessageId, str]:
+        """Return the detail of each of these events that is in the timeline."""
+        found = {}
+        for id_, step in events:
+            row = self._connection.execute(_DETAIL_OF, (id_, step)).fetchone()
+            if row is not None:
+                found[id_] = row[0]
+        return found
 
     def bodiless(self, ids: Sequence[MessageId]) -> set[MessageId]:
         """Return those ids that are not stored."""

@@ -6,7 +6,7 @@ leave out any of it, as a crash does.
 
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from pipeline.instant import Instant
 from pipeline.lane.books import LaneBooks, tally_of
 from pipeline.lane.entry import Checkpoint, Entry, EntryBuilder, encode_entry
 from pipeline.lane_id import LaneId
-from pipeline.lifecycle import EVENT_MASK, Event, Step, next_claim
+from pipeline.lifecycle import EVENT_MASK, Event, IllegalTransition, Step, next_claim, step_after
 from pipeline.limits import Windows
 from pipeline.message import (
     Body,
@@ -291,6 +291,9 @@ class FilledFolder:
 
 
 def _step_after(fold: Step | None, event: Event) -> Step:
+    with suppress(IllegalTransition):
+        return step_after(fold, event)
+    # Broken on purpose.
     if fold is not None and fold & EVENT_MASK not in (Event.NOT_SENT, Event.DEFER):
         return Step(fold - (fold & EVENT_MASK) + event)
     return Step(next_claim(fold) - Event.CLAIM + event)

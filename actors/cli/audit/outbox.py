@@ -7,7 +7,7 @@ platform runs.  A line that is newer than the view is looked up again in a newer
 claim must be.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
@@ -30,6 +30,14 @@ SecondLook = Callable[
 
 
 @dataclass(frozen=True, slots=True)
+class FileConnectors:
+    """The connectors that write lines; whether there are no others."""
+
+    names: frozenset[str]
+    are_all: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Suspect:
     """A line whose message was not handed over, as far as the view goes."""
 
@@ -46,25 +54,44 @@ def compare_lines(
     where: str,
     second_look: SecondLook | None,
     is_memory_whole: bool,
+    by_file: FileConnectors,
     findings: Findings,
 ) -> int:
     """Compare a core's lines with its view; return how many lines are too old to be known.
 
     `named`: steps by un-retired entries.  `second_look`: None if nothing can have moved.
     `is_memory_whole`: no timeline was ever removed, so that an unknown id was never known.
+    `by_file`: whose hand-overs have lines.
     """
-    ids = _look_for_repeats(lines, where=where, findings=findings)
+    ids, repeated = _repeats(lines)
     is_known = np.zeros(len(ids), bool)
     suspects: list[_Suspect] = []
+    missing: list[tuple[MessageId, TimelineVerdict]] = []
     left = dict(named)
     for page in view.timelines():
         page_ids = [id_ for id_, _ in page]
         verdicts = [judge(with_journaled(steps, left.pop(id_, None)) or "") for id_, steps in page]
         has_line = _mark(ids, page_ids, is_known)
-        _compare(page_ids, verdicts, has_line, where, suspects, findings)
+        _compare(page_ids, verdicts, has_line, suspects, missing)
+        _forgive_resent(page_ids, verdicts, repeated)
     journaled = list(left)
     verdicts = [judge(with_journaled(None, left[id_]) or "") for id_ in journaled]
-    _compare(journaled, verdicts, _mark(ids, journaled, is_known), where, suspects, findings)
+    _compare(journaled, verdicts, _mark(ids, journaled, is_known), suspects, missing)
+    _forgive_resent(journaled, verdicts, repeated)
+    for id_, count in repeated.items():
+        findings.add(
+            FindingKind.LINE_TWICE,
+            where=where,
+            message_id=id_,
+            detail=f"the outbox has {count} lines of it",
+        )
+    for id_, verdict in _of_files(missing, view, by_file):
+        findings.add(
+            FindingKind.LINE_MISSING,
+            where=where,
+            message_id=id_,
+            detail=f"the store says {verdict.state}",
+        )
 
     too_old = 0
     unknown = (~is_known).nonzero()[0].tolist()
@@ -89,16 +116,11 @@ def compare_lines(
     return too_old
 
 
-def _look_for_repeats(lines: CoreLines, *, where: str, findings: Findings) -> IdColumn:
+def _repeats(lines: CoreLines) -> tuple[IdColumn, dict[MessageId, int]]:
+    """Return the ids in order, each once, and how many lines those have that have several."""
     ids, counts = np.unique(id_column(lines.ids), return_counts=True)
-    for position in (counts > 1).nonzero()[0].tolist():
-        findings.add(
-            FindingKind.LINE_TWICE,
-            where=where,
-            message_id=id_at(ids, position),
-            detail=f"the outbox has {counts[position]} lines of it",
-        )
-    return ids
+    places = (counts > 1).nonzero()[0].tolist()
+    return ids, {id_at(ids, place): int(counts[place]) for place in places}
 
 
 def _mark(ids: IdColumn, page: Sequence[MessageId], is_known: npt.NDArray[np.bool_]) -> list[bool]:
@@ -117,9 +139,8 @@ def _compare(
     ids: Sequence[MessageId],
     verdicts: Sequence[TimelineVerdict],
     has_line: Sequence[bool],
-    where: str,
     suspects: list[_Suspect],
-    findings: Findings,
+    missing: list[tuple[MessageId, TimelineVerdict]],
 ) -> None:
     for id_, verdict, is_written in zip(ids, verdicts, has_line, strict=True):
         if is_written:
@@ -127,13 +148,39 @@ def _compare(
                 suspects.append(
                     _Suspect(id_, FindingKind.LINE_UNCLAIMED, f"the store says {verdict.state}")
                 )
-        elif verdict.takes_count:
-            findings.add(
-                FindingKind.LINE_MISSING,
-                where=where,
-                message_id=id_,
-                detail=f"the store says {verdict.state}",
-            )
+        elif verdict.answered_at is not None:
+            missing.append((id_, verdict))
+
+
+def _forgive_resent(
+    ids: Sequence[MessageId],
+    verdicts: Sequence[TimelineVerdict],
+    repeated: dict[MessageId, int],
+) -> None:
+    """Take out of the repeats what somebody asked for again, and knew that it may be twice."""
+    if not repeated:
+        return
+    for id_, verdict in zip(ids, verdicts, strict=True):
+        if repeated.get(id_, 0) <= 1 + verdict.resends_count:
+            repeated.pop(id_, None)
+
+
+def _of_files(
+    missing: Sequence[tuple[MessageId, TimelineVerdict]],
+    view: CoreSnapshot,
+    by_file: FileConnectors,
+) -> Iterator[tuple[MessageId, TimelineVerdict]]:
+    """Yield those that a connector took whose hand-overs have lines, by what their claim names."""
+    for start in range(0, len(missing), QUERY_PAGE_ROWS_MAX):
+        page = missing[start : start + QUERY_PAGE_ROWS_MAX]
+        connectors = view.details_of(
+            [(id_, verdict.answered_at) for id_, verdict in page if verdict.answered_at is not None]
+        )
+        for id_, verdict in page:
+            name = connectors.get(id_)
+            # A claim that is journaled and not in the timeline yet does not say whose it is.
+            if name in by_file.names or (name is None and by_file.are_all):
+                yield id_, verdict
 
 
 def _without_newer(suspects: Sequence[_Suspect], second_look: SecondLook) -> list[_Suspect]:

@@ -10,6 +10,7 @@ from typing import Final
 
 from pipeline.lifecycle import (
     EVENT_MASK,
+    ONLY_WHEN_ASKED,
     Event,
     IllegalTransition,
     Step,
@@ -27,7 +28,9 @@ class TimelineVerdict:
 
     fold: Step
     event: Event | None  # of the fold; None: no release knows it
-    takes_count: int
+    takes_count: int  # the most that no resend lies between
+    resends_count: int  # how often somebody asked for another one
+    answered_at: Step | None  # the last claim that its provider answered by taking it
     may_be_handed_over: bool  # a provider has it, or may have it
     fault: str | None  # how the steps break the table, None: they do not
 
@@ -41,18 +44,42 @@ class TimelineVerdict:
 def judge(steps: str) -> TimelineVerdict:
     """Return the verdict on steps: numbers joined by commas, in any order, repeats allowed."""
     ordered = sorted({Step(int(step)) for step in steps.split(",")})
+    takes, resends, answered_at = _takes(ordered)
     fold = ordered[-1]
     numbers = [step & EVENT_MASK for step in ordered]
     known = fold & EVENT_MASK in Event._value2member_map_
     return TimelineVerdict(
         fold=fold,
         event=event_of(fold) if known else None,
-        takes_count=numbers.count(Event.TAKE),
+        takes_count=takes,
+        resends_count=resends,
+        answered_at=answered_at,
         may_be_handed_over=(
             Event.TAKE in numbers or Event.LOSE_ANSWER in numbers or numbers[-1] == Event.CLAIM
         ),
         fault=_fault(ordered),
     )
+
+
+def _takes(ordered: list[Step]) -> tuple[int, int, Step | None]:
+    """Return how often it was taken without being asked for again, resends, and the claim."""
+    takes = most = resends = 0
+    answered_at: Step | None = None
+    before: Step | None = None
+    for step in ordered:
+        try:
+            event, state = event_of(step), state_of(before)
+        except ValueError:
+            break
+        if (state, event) in ONLY_WHEN_ASKED:
+            takes, resends = 0, resends + 1
+        elif event is Event.TAKE:
+            takes += 1
+            most = max(most, takes)
+            if before is not None and event_of(before) is Event.CLAIM:
+                answered_at = before
+        before = step
+    return most, resends, answered_at
 
 
 def _fault(ordered: list[Step]) -> str | None:

@@ -167,3 +167,76 @@ def test_every_place_must_be_there(audit: Callable[..., Answer], broken: Broken)
     answer = audit("--outbox", broken.path / "outbox", "--outbox", broken.path / "nowhere")
     assert answer.code == 3
     assert "nowhere" in answer.refusal
+
+
+# --- other connectors, and what people ask for ----------------------------------------------------
+
+OTHERS = """
+[connectors.file]
+kind = "file"
+channels = ["sms"]
+[connectors.hook]
+kind = "webhook"
+channels = ["rcs"]
+url = "https://hook.example/in"
+"""
+
+
+@pytest.mark.parametrize(("connector", "found"), [("hook", {}), ("", {"line_missing": 1})])
+def test_what_another_connector_took_needs_no_line(
+    shardpost: Shardpost, tmp_path: Path, connector: str, found: dict[str, int]
+) -> None:
+    (tmp_path / "shardpost.toml").write_text(OTHERS)
+
+    async def fill_it() -> None:
+        folder = FilledFolder(tmp_path / "data")
+        try:
+            written, unwritten = [(await folder.accept(1))[0] for _ in range(2)]
+            await folder.send([written])
+            await folder.append([unwritten], Event.CLAIM, detail=connector)
+            await folder.append([unwritten], Event.TAKE)
+            await folder.finish()
+        finally:
+            await folder.close()
+
+    asyncio.run(fill_it())
+    assert kinds(shardpost("audit", "--data", tmp_path / "data", "--json")) == found
+
+
+def test_what_somebody_said_was_sent_needs_no_line(shardpost: Shardpost, tmp_path: Path) -> None:
+    async def fill_it() -> None:
+        folder = FilledFolder(tmp_path / "data")
+        try:
+            await folder.send(await folder.accept(1))
+            lost = await folder.accept(1)
+            await folder.append(lost, Event.CLAIM)
+            await folder.append(lost, Event.LOSE_ANSWER)
+            await folder.append(lost, Event.TAKE, detail="resolved by ada: they have it")
+            await folder.finish()
+        finally:
+            await folder.close()
+
+    asyncio.run(fill_it())
+    assert kinds(shardpost("audit", "--data", tmp_path / "data", "--json")) == {}
+
+
+@pytest.mark.parametrize(("lines", "found"), [(2, {}), (3, {"line_twice": 1})])
+def test_what_was_sent_again_on_purpose_may_have_as_many_lines(
+    shardpost: Shardpost, tmp_path: Path, lines: int, found: dict[str, int]
+) -> None:
+    async def fill_it() -> None:
+        folder = FilledFolder(tmp_path / "data")
+        try:
+            ids = await folder.accept(1)
+            await folder.append(ids, Event.CLAIM)
+            await folder.append(ids, Event.LOSE_ANSWER)
+            await folder.append(ids, Event.DEFER, detail="resent by ada: they have not")
+            await folder.append(ids, Event.CLAIM)
+            await folder.append(ids, Event.TAKE)
+            await folder.finish()
+            folder.write_lines(ids * lines)
+        finally:
+            await folder.close()
+
+    asyncio.run(fill_it())
+    assert kinds(shardpost("audit", "--data", tmp_path / "data", "--json")) == found

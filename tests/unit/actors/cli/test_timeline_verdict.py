@@ -111,3 +111,38 @@ def test_only_what_was_claimed_and_not_refused_may_have_been_handed_over(
 def test_takes_are_counted() -> None:
     assert judge(text([one(Event.CLAIM), one(Event.TAKE)])).takes_count == 1
     assert judge(text([one(Event.CLAIM), one(Event.TAKE), one(Event.TAKE, 2)])).takes_count == 2
+
+
+def walked(*events: Event) -> str:
+    steps: list[Step] = []
+    for event in events:
+        steps.append(step_after(steps[-1] if steps else None, event))
+    return text(steps)
+
+
+def test_what_somebody_asked_for_again_may_be_taken_again() -> None:
+    claimed = (Event.CLAIM, Event.TAKE)
+    again = judge(walked(*claimed, Event.REFUSE, Event.DEFER, *claimed))
+    assert (again.takes_count, again.resends_count) == (1, 1)
+    assert again.fault is None
+    lost = judge(walked(Event.CLAIM, Event.LOSE_ANSWER, Event.DEFER, *claimed))
+    assert (lost.takes_count, lost.resends_count) == (1, 1)
+
+
+def test_what_is_tried_again_by_itself_is_no_resend() -> None:
+    verdict = judge(walked(Event.CLAIM, Event.DEFER, Event.CLAIM, Event.NOT_SENT, Event.CLAIM))
+    assert verdict.resends_count == 0
+    twice = [
+        step_of(attempt=1, try_no=1, event=Event.TAKE),
+        step_of(attempt=2, try_no=1, event=Event.TAKE),
+    ]
+    assert judge(text(twice)).takes_count == 2
+
+
+def test_only_a_take_that_answers_a_claim_was_said_by_its_provider() -> None:
+    assert judge(walked(Event.CLAIM, Event.TAKE)).answered_at == step_of(
+        attempt=1, try_no=1, event=Event.CLAIM
+    )
+    resolved = judge(walked(Event.CLAIM, Event.LOSE_ANSWER, Event.TAKE))
+    assert resolved.answered_at is None
+    assert resolved.takes_count == 1
