@@ -7,7 +7,6 @@ later.
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from typing import Any, Final
 
 from cluster.egress.simulator.log import LogLine, read_log
 from cluster.egress.simulator.modes import Chooser, ReceiptMode, parse_behaviour
+from tests.support.free_port import free_port
 from tests.support.platform_process import (
     ROOT,
     PlatformProcess,
@@ -141,12 +141,6 @@ def missing(data: Path, log: Path, modes: str, seed: int) -> list[tuple[str, str
         for id_, end in expected(lines, protocol, modes, seed).items()
         if (state := states.get(id_, "gone")) != end
     ]
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def test_what_providers_say_later_reaches_every_message_whoever_is_killed(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ VARIABLES = {
 PRIORITIES = ("urgent", "normal", "bulk")
 FEW, MANY = 30, 60_000
 CLAIMS_MAX = Windows().claims_open_max  # F
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 class Core:

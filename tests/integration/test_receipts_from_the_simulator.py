@@ -28,6 +28,7 @@ from pipeline.limits import CALLBACK_BYTES_MAX
 from pipeline.message import MessageId, PartitionKey
 from pipeline.outcome import ReceiptsBy
 from pipeline.route.receipts import ReceiptTerms, owner_row, reference_of
+from tests.support.free_port import free_port
 from tests.support.local_data import LocalData
 from tests.support.provider_process import running_provider
 from tests.support.webhook_office import message_id, submit, webhook_connector
@@ -131,21 +132,13 @@ class _Dying:
 @asynccontextmanager
 async def side_of(folder: Path, terms: ReceiptTerms) -> AsyncIterator[Side]:
     side = Side(folder, terms)
-    side.port = await _free_port()
+    side.port = free_port()
     try:
         await side.start()
         yield side
     finally:
         await side.receiver.stop()
         await side.data.close()
-
-
-async def _free_port() -> int:
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    port: int = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-    return port
 
 
 def behaviour(port: int) -> str:

@@ -36,7 +36,7 @@ VARIABLES = {
 CORES = 4
 FEW, MANY = 400, 30_000
 CLAIMS_MAX = Windows().claims_open_max  # F
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 # The first question may have been asked up to its time-out before.
 NOT_BEFORE_S = (ACTOR_HEALTH_STRIKES_MAX - 1) * ACTOR_HEALTH_TIMEOUT_MS / 1_000
 US_PER_MS = 1_000

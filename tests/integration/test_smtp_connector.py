@@ -16,6 +16,7 @@ from pipeline.message import Body, MessageId
 from pipeline.outcome import HandOver, ProviderClass
 from pipeline.ports import ClockReading
 from tests.support.fake_clock import NOW, FakeClock
+from tests.support.free_port import free_port
 from tests.support.mail_office import (
     LANE,
     PATIENCE_MS,
@@ -236,8 +237,7 @@ async def test_a_connection_that_the_server_closed_meanwhile_costs_no_message(
 
 
 async def test_a_server_that_is_not_there_has_nothing(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    port = free_port()
     async with open_office(tmp_path) as office:
         connector = office.connector(port=port)
         reports = await submitted(connector, hand_over(["ann@b.example"] * 50))

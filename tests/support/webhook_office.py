@@ -27,8 +27,8 @@ def webhook_connector(
     concurrency: int = 16,
     networks: Sequence[str] = (),
     ports: Sequence[int] = (80, 443),
-    connect_timeout_ms: int = 5_000,
-    answer_timeout_ms: int = 5_000,
+    connect_timeout_ms: int = 60_000,
+    answer_timeout_ms: int = 60_000,
     query_writer: QueryWriter | None = None,
     **to_sender: Any,
 ) -> WebhookConnector:
