@@ -45,7 +45,6 @@ from pipeline.route.retry_policy import RetryPolicy
 
 _FIRST_CLAIM: Final = next_claim(None)
 _TAKEN: Final = bytes([Event.TAKE])
-_PROOFS: Final = frozenset({Event.TAKE, Event.DELIVER})
 
 
 class Claims:
@@ -176,11 +175,11 @@ class Claims:
             lost = Outcomes.all_alike(Event.LOSE_ANSWER, len(missing))
             self._judge(window, lost, missing, now=now)
 
-    def on_receipt(self, id_: MessageId, event: Event, *, now: Instant) -> None:
-        """Take what a provider says of a message whose answer is in doubt: it has it."""
+    def on_proof(self, id_: MessageId, *, now: Instant) -> None:
+        """Note that its provider has a message; what is not in doubt has its outcome soon."""
         doubt = self.doubts.find(id_)
-        if doubt is not None and event in _PROOFS:
-            proof = Outcomes.all_alike(Event.TAKE, 1, "its provider sent a receipt")
+        if doubt is not None:
+            proof = Outcomes.all_alike(Event.TAKE, 1, "its provider has it")
             self._judge(doubt.window, proof, [doubt.position], now=now)
 
     def on_later_written(self) -> None:

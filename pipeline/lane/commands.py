@@ -98,19 +98,15 @@ class Commands:
         """Note that there are commands."""
         self._is_read_wanted = True
 
-    def early_receipts(self) -> list[tuple[MessageId, Event]]:
-        """Return what providers say of messages that are claimed and have no outcome yet."""
+    def proofs(self) -> list[MessageId]:
+        """Return messages that are claimed, and that their provider is known to have."""
         if not self._run:
             return []
         (_, entry), body = self._run[0]
         id_ = MessageId(entry.message_id)
-        if (
-            body is None
-            or entry.kind != CommandKind.RECEIPT
-            or state_of(self._step(id_)) is not _CLAIMED
-        ):
+        if body is None or state_of(self._step(id_)) is not _CLAIMED:
             return []
-        return [(id_, Event(body.event))] if body.event in _SAYS_TAKEN else []
+        return [id_] if _is_proof(entry, body) else []
 
     def on_clock_set_back(self, now: Instant) -> None:
         """Wait for no instant that is further ahead than it was meant."""
@@ -263,6 +259,9 @@ class Commands:
                 return None
             else:
                 ruled = rule(CommandKind(entry.kind), body, self._step(id_))
+            if ruled is None and id_ in self._backlog.in_doubt and not _is_proof(entry, body):
+                # The provider itself is being asked, for hours if need be.
+                ruled = Ruled(Verdict.DONE, "its provider is being asked")
             if ruled is None:
                 break
             cursor = at
@@ -333,7 +332,16 @@ class Commands:
 
 
 _CLAIMED = MessageState.CLAIMED
-_SAYS_TAKEN = frozenset({Event.TAKE, Event.DELIVER})
+_SETTLES = frozenset({Event.TAKE, Event.DELIVER, Event.REFUSE})
+
+
+def _is_proof(entry: CommandEntry, body: CommandBody | None) -> bool:
+    """Return whether the provider must have taken the message: none reports what it never had."""
+    if body is None:
+        return False
+    if entry.kind == CommandKind.RECEIPT:
+        return body.event in _SETTLES
+    return entry.kind == CommandKind.TESTIMONY and body.event == Event.TAKE
 
 
 def _body_of(entry: CommandEntry) -> CommandBody | None:

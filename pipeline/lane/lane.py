@@ -468,9 +468,9 @@ class Lane:
         )
         if not self._is_draining:
             actions.extend(self._timers.decide(now, room=self._backlog.timers_room))
-            for id_, event in self._commands.early_receipts():
-                self._claims.on_receipt(id_, event, now=now)
             actions.extend(self._decisions.decide(now))
+            for id_ in self._commands.proofs():
+                self._claims.on_proof(id_, now=now)
             # What is due now is a candidate from here on.
             actions.extend(self._claims.look_up(now))
         if self._in_flight is None:

@@ -9,6 +9,8 @@ from pipeline.lane.entry import CommandAnswer
 from pipeline.later import CommandEntry, CommandPage, GroupOrder
 from pipeline.lifecycle import Event, Step, step_of
 from pipeline.message import AT_ONCE, MessageId, PartitionKey
+from pipeline.outcome import ProviderClass
+from tests.support.gates import gate_of
 from tests.support.lane_story import GROUP, NOW, WINDOWS, LaneStory, id_of, name_of
 from tests.support.lane_world import body_of
 
@@ -376,3 +378,37 @@ def test_what_waits_longer_than_h_is_put_off_when_too_much_is_unretired() -> Non
     assert (name_of(timer[1]), timer[4]) == ("e", 2)
     assert timer[0] > later(story.now, H)
     story.written().tell("applied NOCLAIM")
+
+
+# --- what providers say of what is in doubt -------------------------------------------------------
+
+
+def in_doubt() -> Commanded:
+    story = commanded(gate=gate_of(provider_class=ProviderClass.KEYED))
+    story.tell("ring:a CLAIM:a applied HAND:a lost DOUBT:1 NOAPPEND")
+    return story
+
+
+@pytest.mark.parametrize("event", [Event.TAKE, Event.DELIVER, Event.REFUSE])
+def test_a_receipt_ends_the_doubt(event: Event) -> None:
+    story = in_doubt()
+    story.ask("receipt", "a", event=int(event))
+    story.tell("DOUBT:0 SAYS:a=TAKE applied")
+    assert story.verdicts == [Verdict.DONE]
+    said = [] if event is Event.TAKE else [f"a={event.name}"]
+    assert story._other_lines() == said
+
+
+def test_testimony_that_it_was_taken_ends_the_doubt() -> None:
+    story = in_doubt()
+    claim = step_of(attempt=1, try_no=1, event=Event.CLAIM)
+    story.ask("testimony", "a", step=claim, event=int(Event.TAKE)).tell("DOUBT:0 SAYS:a=TAKE")
+
+
+def test_testimony_of_a_refusal_proves_nothing_and_holds_nothing_up() -> None:
+    story = in_doubt()
+    claim = step_of(attempt=1, try_no=1, event=Event.CLAIM)
+    story.ask("testimony", "a", step=claim, event=int(Event.REFUSE))
+    assert story.verdicts == [Verdict.DONE]
+    assert story._other_lines() == []
+    story.tell("DOUBT:1")
