@@ -18,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import mean
 from typing import Any, Final
@@ -31,6 +33,7 @@ _SHARDPOST: Final = [str(Path(sys.executable).with_name("shardpost"))]
 _PRIORITIES: Final = ("urgent", "normal", "bulk")
 _PATIENCE_S: Final = 400.0
 _SETTLED_S: Final = 2
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 def write_messages(path: Path, count: int) -> None:
@@ -44,17 +47,29 @@ def write_messages(path: Path, count: int) -> None:
             )
 
 
-def count_actors(kind: str, below: int) -> int:
-    """Return how many processes of this kind of actor run on the platform of this process."""
+def actors(kind: str, below: int) -> list[int]:
+    """Return the processes of this kind of actor on the platform of this process."""
     parents = processes()
-    count = 0
+    found = []
     for pid, (_, title) in parents.items():
         if title.startswith(f"ray::{kind}Actor"):
             above = pid
             while above in parents and above != below:
                 above = parents[above][0]
-            count += above == below
-    return count
+            if above == below:
+                found.append(pid)
+    return found
+
+
+def threads_s(pids: Sequence[int]) -> dict[str, float]:
+    """Return the CPU seconds so far of each thread of these processes."""
+    used = {}
+    for pid in pids:
+        for thread in Path(f"/proc/{pid}/task").glob("*"):
+            with suppress(OSError):
+                fields = (thread / "stat").read_text().rpartition(")")[2].split()
+                used[thread.name] = (int(fields[11]) + int(fields[12])) / _TICKS
+    return used
 
 
 def run(messages: int, folder: Path, *, senders: int, **variables: str) -> dict[str, Any]:
@@ -95,25 +110,39 @@ def run(messages: int, folder: Path, *, senders: int, **variables: str) -> dict[
     accepted_s: float | None = None
     alone: list[float] = []
     split: list[float] = []
+    busy_alone: list[float] = []
     most, last_count, last_at, changed_at = 0, 0, began, began
-    actors = 1
+    number = 1
+    threads: dict[str, float] = {}
     while last_count < total:
         time.sleep(1)
-        now, count, running = (
-            time.monotonic(),
-            outbox.lines_count(),
-            count_actors(kind, os.getpid()),
+        pids = actors(kind, os.getpid())
+        now, count, running = time.monotonic(), outbox.lines_count(), len(pids)
+        before, threads = threads, threads_s(pids)
+        busiest = max(
+            (
+                (threads[name] - before[name]) / (now - last_at)
+                for name in threads
+                if name in before
+            ),
+            default=0.0,
         )
         assert now - began < _PATIENCE_S, f"{count} of {total} are out"
         if accepted_s is None and all(one.poll() is not None for one in sending):
             accepted_s, changed_at = now - began, now
-        if running != actors:
-            actors, changed_at = running, now
+        if running != number:
+            number, changed_at = running, now
         # Who starts, and lanes that move, make the first seconds of a change another thing.
         if accepted_s is not None and now - changed_at >= _SETTLED_S and count < total:
             (alone if running == 1 else split).append((count - last_count) / (now - last_at))
+            if running == 1:
+                busy_alone.append(busiest)
         most, last_count, last_at = max(most, running), count, now
-        print(f"{now - began:6.1f} s  {count:8} out  {running} {kind}", file=sys.stderr)
+        print(
+            f"{now - began:6.1f} s  {count:8} out  {running} {kind}"
+            f"  busiest thread {busiest:.0%}  accepted: {accepted_s is not None}",
+            file=sys.stderr,
+        )
     seconds = time.monotonic() - began
     platform.send_signal(signal.SIGINT)
     platform.stdout.read()
@@ -129,6 +158,7 @@ def run(messages: int, folder: Path, *, senders: int, **variables: str) -> dict[
         "lanes_moved": moved,
         "alone_per_second": round(mean(alone)) if alone else None,
         "split_per_second": round(mean(split)) if split else None,
+        "busiest_thread_alone": round(mean(busy_alone), 2) if busy_alone else None,
         "alone_seconds": len(alone),
         "split_seconds": len(split),
     }
