@@ -148,14 +148,12 @@ def run(messages: int, folder: Path, *, senders: int, **variables: str) -> dict[
     platform.stdout.read()
     platform.finish()
     assert outbox.twice() == []
-    moved = (folder / "up.log").read_text().count("lane_handed_over")
     told = [json.loads(one.communicate(timeout=60)[0]) for one in sending]
     return {
         "messages": total,
         "seconds": round(seconds, 1),
         "accepted_per_second": round(total / max(one["seconds"] for one in told)),
         f"{kind.lower()}s_most": most,
-        "lanes_moved": moved,
         "alone_per_second": round(mean(alone)) if alone else None,
         "split_per_second": round(mean(split)) if split else None,
         "busiest_thread_alone": round(mean(busy_alone), 2) if busy_alone else None,
