@@ -54,6 +54,28 @@ async def test_an_answer_that_comes_to_a_deposed_owner_settles_the_message(
 
 
 @in_virtual_time
+async def test_one_that_learns_that_it_is_deposed_goes_on_listening(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        slow = CountingConnector(world.log, takes_ms=20 * A_SECOND)
+        await world.accept(3)
+        old = world.runner(await world.stores.open(), name="old", connector=slow)
+        deposed = world.begin(old)
+        await pass_time(A_SECOND)
+        world.begin(world.runner(await world.stores.open(), name="new"))
+        await pass_time(WINDOWS.steal_after_ms + 2 * A_SECOND)
+        await world.accept(1)  # both try to claim it
+        await pass_time(3 * A_SECOND)
+        assert old.lane is not None
+        assert old.lane.is_fenced
+        assert not deposed.done()
+        assert await world.states() == {"uncertain": 3, "sent": 1}
+        await pass_time(10 * A_SECOND)
+        assert deposed.done()
+        assert await world.states() == {"sent": 4}
+        assert set(world.log.values()) == {1}, "nothing is handed over twice"
+
+
+@in_virtual_time
 async def test_it_waits_no_longer_than_it_may_and_its_word_is_a_hint(tmp_path: Path) -> None:
     async with LaneActors.on(tmp_path) as world:
         store = await world.stores.open()
