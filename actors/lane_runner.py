@@ -89,7 +89,13 @@ class LaneRunner:
             generation=ports.generation,
         )
         self._receipts = ReceiptDesk(ports.store, ports.generation)
-        self._connectors = LaneConnectors(lane_id, ports.connectors, clock=ports.clock)
+        self._connectors = LaneConnectors(
+            lane_id,
+            ports.connectors,
+            store=ports.store,
+            generation=ports.generation,
+            clock=ports.clock,
+        )
         self._me = me
         self._journal: LaneJournal
         self._lane: Lane | None = None

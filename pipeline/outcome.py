@@ -62,6 +62,8 @@ class Outcomes:
     details: Mapping[int, str] = field(default_factory=dict)
     references: Mapping[int, str] = field(default_factory=dict)
     retry_after_ms: Mapping[int, DurationMs] = field(default_factory=dict)
+    # Why the recipient is to get nothing more on this channel, as a list of suppressions has it.
+    unwanted: Mapping[int, str] = field(default_factory=dict)
 
     def part(self, chosen: Sequence[int], events: bytes) -> "Outcomes":
         """Return the outcomes at these positions, with these events."""

@@ -142,7 +142,13 @@ class _Run:
         if verdict is None:
             self._tell([position], Event.NOT_SENT, _TOO_LATE)
         else:
-            self._tell([position], verdict.event, verdict.detail, verdict.reference)
+            self._tell(
+                [position],
+                verdict.event,
+                verdict.detail,
+                verdict.reference,
+                unwanted=verdict.unwanted,
+            )
 
     def _may_leave(self) -> bool:
         return self._clock.now() < self._hand_over.send_before
@@ -156,12 +162,21 @@ class _Run:
         self._left.clear()
         self._tell(left, Event.NOT_SENT, why)
 
-    def _tell(self, positions: list[int], event: Event, detail: str, reference: str = "") -> None:
+    def _tell(
+        self,
+        positions: list[int],
+        event: Event,
+        detail: str,
+        reference: str = "",
+        *,
+        unwanted: str = "",
+    ) -> None:
         if not positions:
             return
         outcomes = Outcomes(
             events=bytes([event]) * len(positions),
             details=dict.fromkeys(range(len(positions)), readable(detail)) if detail else {},
             references=dict.fromkeys(range(len(positions)), reference) if reference else {},
+            unwanted=dict.fromkeys(range(len(positions)), unwanted) if unwanted else {},
         )
         self._report(positions, outcomes)

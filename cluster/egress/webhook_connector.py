@@ -203,5 +203,8 @@ class _Parts:
                     for n, verdict in enumerate(told)
                     if verdict.retry_after_ms
                 },
+                unwanted={
+                    n: verdict.unwanted for n, verdict in enumerate(told) if verdict.unwanted
+                },
             ),
         )

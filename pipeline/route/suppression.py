@@ -128,6 +128,8 @@ _EDGES: Final = " \t\r\n.,!?\"'\u2018\u2019\u201c\u201d«»()[]*-_"
 def is_stop_word(text: str, languages: Collection[str] = LANGUAGES) -> bool:
     """Return whether an answer to a message is, as a whole, a word for stop.
 
+    For whoever receives answers; the platform itself hears none yet.
+
     English counts in every country, as operators demand.  A word in a sentence does not ("please
     don't stop"): who means it is asked, not guessed.
     """

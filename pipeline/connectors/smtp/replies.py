@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from pipeline.lifecycle import Event
 from pipeline.limits import OUTCOME_DETAIL_CHARS_MAX
+from pipeline.route.suppression import reason_of_status
 
 _REFERENCE_CHARS_MAX: Final = 128
 
@@ -42,6 +43,7 @@ class Verdict:
     detail: str
     reference: str = ""
     is_session_usable: bool = False
+    unwanted: str = ""  # why its recipient is to get nothing more; "": nobody said so
 
 
 # The server shuts the connection, whatever was asked.
@@ -74,11 +76,19 @@ def judge_reply(phase: Phase, reply: Reply) -> Verdict | None:
     if reply.code == _GO_AHEAD and phase is Phase.DATA:
         return None
     if kind == 5 and reply.code not in _OF_THE_SESSION:
-        return Verdict(event=Event.REFUSE, detail=detail, is_session_usable=True)
+        unwanted = _unwanted(reply) if phase is Phase.RCPT else ""
+        return Verdict(event=Event.REFUSE, detail=detail, is_session_usable=True, unwanted=unwanted)
     # 4yz, and what makes no sense here: nothing was taken, as there was no dot.
     return Verdict(
         event=Event.DEFER, detail=detail, is_session_usable=kind == 4 and reply.code != _CLOSING
     )
+
+
+def _unwanted(reply: Reply) -> str:
+    """Return BOUNCE if the address itself is refused for good, by its enhanced status."""
+    status = _enhanced(reply.text)
+    reason = None if status is None else reason_of_status(status[0])
+    return "" if reason is None else reason.value
 
 
 def _judge_end(reply: Reply, detail: str) -> Verdict:

@@ -32,6 +32,7 @@ import msgspec
 from pipeline.instant import DurationMs, Instant, elapsed_ms
 from pipeline.lifecycle import Event
 from pipeline.limits import REFERENCE_CHARS_MAX
+from pipeline.route.suppression import SuppressionReason
 
 RETRY_AFTER_MS_MAX: Final = 24 * 3600 * 1000
 
@@ -95,6 +96,7 @@ class Verdict(NamedTuple):
     detail: str = ""
     reference: str = ""
     retry_after_ms: DurationMs = DurationMs(0)
+    unwanted: str = ""  # why its recipient is to get nothing more; "": nobody said so
 
 
 _LATER: Final = frozenset(
@@ -124,7 +126,11 @@ def judge(exchange: Exchange, *, now: Instant, is_own_url: bool) -> Verdict:
     """
     match exchange:
         case Answered():
-            return _judge_answer(exchange, now)
+            verdict = _judge_answer(exchange, now)
+            if is_gone(exchange) and not is_own_url:
+                # "Gone" is how a receiver of webhooks says that it wants no more of them.
+                verdict = verdict._replace(unwanted=SuppressionReason.OPT_OUT.value)
+            return verdict
         case NotConnected(reason=reason):
             return Verdict(Event.DEFER, reason)
         case AddressForbidden(reason=reason):

@@ -8,12 +8,14 @@ from cluster.topology.generation import Core
 from pipeline.instant import Instant, later
 from pipeline.lane.suppressions import ListingTenants
 from pipeline.later import SuppressionRow
+from pipeline.lifecycle import Event
 from pipeline.limits import LISTING_TENANTS_MAX, SUPPRESSION_FRESH_MS_MAX
 from pipeline.message import MessageId, addressee_of
+from pipeline.outcome import HandOver, Outcomes, Report
 from pipeline.route.suppression import SuppressionKey, suppression_key
 from tests.contract.store_under_test import make_body
 from tests.support.faulty_store import FaultyStore
-from tests.support.lane_actors import LaneActors
+from tests.support.lane_actors import CountingConnector, LaneActors
 from tests.support.virtual_time import in_virtual_time, pass_time
 
 A_SECOND = 1_000
@@ -173,3 +175,47 @@ async def test_what_was_read_counts_from_when_the_read_began(tmp_path: Path) -> 
         at_last = later(began_at, SUPPRESSION_FRESH_MS_MAX)
         assert lists.known(at_last) == set()
         assert lists.known(Instant(at_last + 1)) is None
+
+
+# --- what providers say of recipients -------------------------------------------------------------
+
+
+class GoneConnector(CountingConnector):
+    """Refuses everything, as its recipients want nothing more."""
+
+    async def submit(self, hand_over: HandOver, report: Report) -> None:
+        self.log.update(hand_over.message_ids)
+        count = len(hand_over.message_ids)
+        refused = Outcomes(
+            events=bytes([Event.REFUSE]) * count, unwanted=dict.fromkeys(range(count), "opt_out")
+        )
+        report(range(count), refused)
+
+
+@in_virtual_time
+async def test_who_says_that_nothing_more_is_wanted_is_put_on_the_list(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        connector = GoneConnector(world.log)
+        await world.scheduler(await world.stores.open(), connector=connector).start()
+        [first] = await world.accept(1)
+        await pass_time(10 * A_SECOND)
+        key = key_of(first)
+        core = world.generation.core_of(key)
+        [row] = (await world.admin.port.read_suppressions(core, [key])).values()
+        assert (row.reason, row.by) == ("opt_out", connector.name)
+        assert "10000000000" not in row.recipient
+        await world.accept(1)
+        await pass_time(10 * A_SECOND)
+        assert world.log == {first: 1}
+        assert await world.states() == {"failed": 1, "suppressed": 1}
+
+
+@in_virtual_time
+async def test_a_list_that_cannot_be_written_does_not_keep_the_outcome(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        store = await world.stores.open()
+        store.fail_before("put_suppressions", times=1)
+        await world.scheduler(store, connector=GoneConnector(world.log)).start()
+        await world.accept(1)
+        await pass_time(10 * A_SECOND)
+        assert await world.states() == {"failed": 1}

@@ -132,3 +132,22 @@ def test_what_a_server_says_is_cut_and_cleaned() -> None:
     assert verdict is not None
     assert verdict.detail.startswith("RCPT: 550 a [31m b xxx")
     assert len(verdict.detail) == 200
+
+
+@pytest.mark.parametrize(
+    ("phase", "code", "text", "unwanted"),
+    [
+        (Phase.RCPT, 550, "5.1.1 no such user", "bounce"),
+        (Phase.RCPT, 550, "5.2.2 mailbox full", ""),
+        (Phase.RCPT, 550, "no such user", ""),
+        (Phase.RCPT, 450, "4.1.1 try later", ""),
+        (Phase.MAIL, 550, "5.1.1 sender unknown", ""),
+        (Phase.DATA, 554, "5.1.1 odd", ""),
+    ],
+)
+def test_only_an_address_that_is_refused_for_good_is_never_written_to_again(
+    phase: Phase, code: int, text: str, unwanted: str
+) -> None:
+    verdict = judge_reply(phase, Reply(code, text))
+    assert verdict is not None
+    assert verdict.unwanted == unwanted

@@ -137,3 +137,14 @@ def test_only_410_ends_a_recipient() -> None:
     assert is_gone(Answered(status=410))
     assert not is_gone(Answered(status=404))
     assert not is_gone(AnswerLost("no answer in time"))
+
+
+@pytest.mark.parametrize(
+    ("status", "is_own_url", "unwanted"),
+    [(410, False, "opt_out"), (410, True, ""), (404, False, ""), (200, False, "")],
+)
+def test_a_recipient_that_is_gone_wants_nothing_more_but_an_operators_url_is_no_recipient(
+    status: int, is_own_url: bool, unwanted: str
+) -> None:
+    verdict = judge(Answered(status=status), now=NOW, is_own_url=is_own_url)
+    assert verdict.unwanted == unwanted
