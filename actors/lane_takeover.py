@@ -138,4 +138,9 @@ class LaneTakeover:
                 await asyncio.sleep(_LOOK_AGAIN_S)
                 continue
             read_back.on_entries(page, limit=JOURNAL_PAGE_ENTRIES_MAX)
-        return read_back.result()
+        while True:
+            try:
+                return read_back.result(restored_at=await self._store.read_restored_at())
+            except StoreUnavailable as error:
+                log.warning("recovery_waits", lane=str(self._lane_id), error=str(error))
+                await asyncio.sleep(_LOOK_AGAIN_S)

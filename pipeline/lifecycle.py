@@ -62,6 +62,8 @@ _S, _E = MessageState, Event
 _UNCLAIMED: Final = {
     _E.CLAIM: _S.CLAIMED,
     _E.DEFER: _S.WAITING,
+    # Its claim is lost: the data was restored from a backup that is older.
+    _E.LOSE_ANSWER: _S.UNCERTAIN,
     _E.EXPIRE: _S.EXPIRED,
     _E.CANCEL: _S.CANCELLED,
     _E.SUPPRESS: _S.SUPPRESSED,

@@ -19,6 +19,7 @@ from pipeline.instant import Instant, later
 from pipeline.lane.actions import Action, ReadBodies, ReadFolds, ReadRows
 from pipeline.lane.group_orders import GroupOrders
 from pipeline.lane.recent import RecentSet
+from pipeline.lane.restored import RestoreGuard
 from pipeline.lane.window import Candidate
 from pipeline.lifecycle import EVENT_MASK, RESOLVED_FROM, Step, attempt_awaited, attempt_of
 from pipeline.limits import LATER_ROWS_MAX, READ_PAGE_ROWS_MAX, Windows
@@ -33,6 +34,7 @@ class Backlog:
         self,
         recent: RecentSet,
         orders: GroupOrders,
+        guard: RestoreGuard | None,
         *,
         offset: Instant,
         windows: Windows,
@@ -40,6 +42,7 @@ class Backlog:
     ) -> None:
         self._recent = recent
         self._orders = orders
+        self._guard = guard
         self._windows = windows
         self._prompt_us = windows.prompt_ms * 1_000
 
@@ -62,6 +65,7 @@ class Backlog:
         # What is ruled on now, and rows of it that came meanwhile.
         self._ruled: set[MessageId] = set()
         self._stashed: dict[MessageId, list[tuple[Candidate, int]]] = {}
+        self._suspects = {} if guard is None else guard.suspects
         self._later: dict[MessageId, Candidate] = {}
         self._later_due: list[tuple[Instant, MessageId]] = []
 
@@ -75,7 +79,7 @@ class Backlog:
 
     def __len__(self) -> int:
         """Return how many messages are in memory, due and not claimed."""
-        return len(self._queue) + len(self._bodyless) + len(self._pending)
+        return len(self._queue) + len(self._bodyless) + len(self._pending) + len(self._suspects)
 
     @property
     def has_candidates(self) -> bool:
@@ -388,6 +392,7 @@ class Backlog:
             or id_ in self._later
             or id_ in self._pending
             or id_ in self._stashed
+            or id_ in self._suspects
         )
 
     def _look_up(self, id_: MessageId, candidate: Candidate, attempt: int) -> None:
@@ -407,6 +412,8 @@ class Backlog:
 
     def _wait_for_body(self, id_: MessageId, candidate: Candidate) -> None:
         if id_ in self._queue or id_ in self._bodyless or id_ in self._later:
+            return
+        if self._guard is not None and self._guard.keeps(id_, candidate):
             return
         if candidate.due_at:
             self._wait_until_due(id_, candidate)

@@ -36,6 +36,8 @@ from pipeline.limits import (
     CLAIM_PAUSE_MS_MAX,
     CLAIM_PAUSE_MS_MIN,
     JOURNAL_LINES_BYTES_MAX,
+    OUTCOME_DETAIL_CHARS_MAX,
+    OUTCOME_DETAILS_BYTES_MAX,
     Windows,
 )
 from pipeline.message import MessageId, TimerRow
@@ -45,6 +47,7 @@ from pipeline.route.retry_policy import RetryPolicy
 
 _FIRST_CLAIM: Final = next_claim(None)
 _TAKEN: Final = bytes([Event.TAKE])
+_GIVEN_UP_AT_ONCE: Final = OUTCOME_DETAILS_BYTES_MAX // (4 * OUTCOME_DETAIL_CHARS_MAX + 8)
 
 
 class Claims:
@@ -89,11 +92,24 @@ class Claims:
 
     def take_up(self, window: Window, *, now: Instant) -> None:
         """Go on with what a predecessor claimed; it may have handed it over, or still do so."""
-        self._recent.entry(window.seq).open_count += len(window.message_ids)
-        self._open[window.seq] = window
-        self.open_count += len(window.message_ids)
-        count = len(window.message_ids)
+        count = self._open_again(window)
         self._judge(window, Outcomes(events=bytes([OWNER_LOST]) * count), range(count), now=now)
+
+    def give_up(self, window: Window, detail: str) -> None:
+        """End what a predecessor claimed: it stays uncertain, and nobody is asked."""
+        count = self._open_again(window)
+        # In parts, as the details of one are bounded.
+        for start in range(0, count, _GIVEN_UP_AT_ONCE):
+            at = range(start, min(start + _GIVEN_UP_AT_ONCE, count))
+            lost = Outcomes.all_alike(Event.LOSE_ANSWER, len(at), detail)
+            self._answer(Answer(window, lost, at))
+
+    def _open_again(self, window: Window) -> int:
+        count = len(window.message_ids)
+        self._recent.entry(window.seq).open_count += count
+        self._open[window.seq] = window
+        self.open_count += count
+        return count
 
     @property
     def is_settled(self) -> bool:

@@ -5,6 +5,7 @@ is under way at a time, too.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from pipeline.instant import Instant, earlier, later
@@ -14,6 +15,7 @@ from pipeline.lane.commands import Commands
 from pipeline.lane.group_orders import GroupOrders
 from pipeline.lane.group_scan import end_of
 from pipeline.lane.recent import RecentSet
+from pipeline.lane.restored import RESTORED, RestoreGuard
 from pipeline.lane.ruling import Batch, Ruling, fitting
 from pipeline.later import CommandPage, GroupOrder, TimerPage
 from pipeline.lifecycle import ATTEMPTS_MAX, Event, Step, attempt_of, step_after
@@ -32,6 +34,7 @@ class Decisions:
         recent: RecentSet,
         backlog: Backlog,
         orders: GroupOrders,
+        guard: RestoreGuard | None,
         *,
         windows: Windows,
         now: Instant,
@@ -41,6 +44,7 @@ class Decisions:
         self.parks_from = ENTRIES_PARK_FROM
         self._backlog = backlog
         self._orders = orders
+        self._guard = guard
         self._windows = windows
         self._is_asked = False
         self._not_before = now
@@ -70,19 +74,36 @@ class Decisions:
 
     def _next(self, now: Instant) -> Action | None:
         """Find the next batch; return what must be known before, None for nothing."""
-        batch: Batch | None = None
-        for _ in range(2):  # a page may hold nothing of the group, and then the next one is asked
-            question = self._commands.question(now)
-            if question is not None:
-                return question
-            batch = self._commands.take()
-            if batch is not None:
-                break
+        batch: Batch | None = self._by_restore()
+        if batch is None and (self._guard is None or self._guard.is_settled):
+            for _ in range(2):  # a page may hold nothing of the group: then the next one is asked
+                question = self._commands.question(now)
+                if question is not None:
+                    return question
+                batch = self._commands.take()
+                if batch is not None:
+                    break
         batch = batch or self._by_orders(now) or self._by_age(now)
         if batch is not None:
             batch.plan(now, self._windows)
             self._batch, self._is_durable = batch, not batch.is_durable_first
         return None
+
+    def _by_restore(self) -> Batch | None:
+        """Rule on what may have been handed over before the data was restored."""
+        if self._guard is None:
+            return None
+        rulings = fitting(
+            [
+                Ruling(id_, row.pk, row.born, row.group, row.fold, Event.LOSE_ANSWER)
+                for id_, row in islice(self._guard.suspects.items(), RULINGS_AT_ONCE_MAX)
+            ]
+        )
+        if not rulings:
+            return None
+        held = [ruling.id for ruling in rulings]
+        self._backlog.begin_ruling(held)
+        return Batch(rulings=rulings, held=held, reason=RESTORED)
 
     def _by_orders(self, now: Instant) -> Batch | None:
         """Rule on what could be claimed, were its group not stopped."""
@@ -148,6 +169,8 @@ class Decisions:
         """Return the batch that the next append carries."""
         assert self._batch is not None
         batch, self._batch = self._batch, None
+        if self._guard is not None:
+            self._guard.let_go(ruling.id for ruling in batch.rulings)
         return batch
 
     # --- events -------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from pipeline.lane.projection import Projection
 from pipeline.lane.recent import RecentSet
 from pipeline.lane.recovery import Recovered
 from pipeline.lane.references import References
+from pipeline.lane.restored import RESTORED, RestoreGuard
 from pipeline.lane.rolling import begins_segment
 from pipeline.lane.ruling import Batch
 from pipeline.lane.suppressions import ListingTenants, Suppressions
@@ -86,9 +87,11 @@ class Lane:
         self._is_fenced = False
         self._is_draining = False
 
+        restored_at = recovered.restored_at
+        guard = self._guard = None if restored_at is None else RestoreGuard(restored_at)
         orders = GroupOrders()
         self._backlog = Backlog(
-            self._recent, orders, offset=recovered.offset, windows=windows, now=now
+            self._recent, orders, guard, offset=recovered.offset, windows=windows, now=now
         )
         self._commands = Commands(
             self._recent,
@@ -99,7 +102,7 @@ class Lane:
             now=now,
         )
         self._decisions = Decisions(
-            self._commands, self._recent, self._backlog, orders, windows=windows, now=now
+            self._commands, self._recent, self._backlog, orders, guard, windows=windows, now=now
         )
         self._batch_in_flight: Batch | None = None
         self._was_last_ruled = False
@@ -134,7 +137,10 @@ class Lane:
             self._projection.on_journaled(seq, entry)
             self._references.on_journaled(seq, entry)
         for window in recovered.open_claims():
-            self._claims.take_up(window, now=now)
+            if guard is not None and guard.doubts_claim(window.claimed_at):
+                self._claims.give_up(window, RESTORED)
+            else:
+                self._claims.take_up(window, now=now)
 
     # --- what a shell may ask -----------------------------------------------------------------
 
@@ -270,7 +276,7 @@ class Lane:
             borns=borns,
             groups=groups,
             bodies=bodies,
-            offset=self._offset,
+            offset=self._doorbell_offset,
         )
 
     def on_bare_doorbell(self) -> None:
@@ -278,12 +284,22 @@ class Lane:
         self._backlog.want_read()
         self._commands.want_read()
 
+    @property
+    def _doorbell_offset(self) -> Instant:
+        if self._guard is None:
+            return self._offset
+        return max(self._offset, later(self._guard.born_min, self._windows.prompt_ms))
+
     def on_rows(self, page: BufferPage, *, through: Instant) -> None:
         """Take the answer to `ReadRows`; `through` is the horizon of the read it belongs to."""
+        if self._guard is not None:
+            self._guard.note_rows(page.rows)
         self._backlog.on_rows(page, through=through, offset=self._offset)
 
     def on_timers(self, page: TimerPage) -> None:
         """Take the answer to `ReadTimers`."""
+        if self._guard is not None:
+            self._guard.note_timers(page.rows)
         self._timers.on_timers(page)
         self._backlog.on_timers(page.rows)
 
@@ -468,6 +484,11 @@ class Lane:
         )
         if not self._is_draining:
             actions.extend(self._timers.decide(now, room=self._backlog.timers_room))
+            if self._guard is not None:
+                self._guard.settle(
+                    rows_before=self._backlog.resolved_before(),
+                    timers_before=self._timers.resolved_before(self._backlog.is_resolved),
+                )
             actions.extend(self._decisions.decide(now))
             for id_ in self._commands.proofs():
                 self._claims.on_proof(id_, now=now)

@@ -25,6 +25,7 @@ class Recovered:
     retired_through: int
     timer_cursor: Instant = NO_TIMERS
     command_cursor: Instant = NO_COMMANDS
+    restored_at: Instant | None = None  # the data comes from a backup: see `restored`
     is_segment_new: bool = False  # nobody has appended to the newest segment
     entries: Sequence[tuple[int, Entry]]  # un-retired, in order of seq
 
@@ -118,7 +119,7 @@ class JournalReadBack:
     def _is_retired(self, seq: int) -> bool:
         return self._checkpoint is not None and seq <= self._checkpoint.retired_through
 
-    def result(self) -> Recovered:
+    def result(self, *, restored_at: Instant | None = None) -> Recovered:
         """Return what was read back."""
         assert self._is_complete
         checkpoint = self._checkpoint
@@ -128,6 +129,7 @@ class JournalReadBack:
             retired_through=checkpoint.retired_through if checkpoint else -1,
             timer_cursor=checkpoint.timer_cursor if checkpoint else NO_TIMERS,
             command_cursor=checkpoint.command_cursor if checkpoint else NO_COMMANDS,
+            restored_at=restored_at,
             is_segment_new=self._is_segment_new,
             entries=list(reversed(self._entries)),
         )
