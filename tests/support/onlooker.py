@@ -17,7 +17,15 @@ from types import TracebackType
 from typing import Any, Self
 
 from actors.config import PLATFORM_ID_BYTES, PlatformConfig
-from actors.names import OWNER_BYTES, REGISTRY, ActorKey, SchedulerKey, actor_name, parse_name
+from actors.names import (
+    OWNER_BYTES,
+    REGISTRY,
+    ActorKey,
+    IngesterKey,
+    SchedulerKey,
+    actor_name,
+    parse_name,
+)
 from cluster.local.platform_lock import read_platform
 from cluster.runtime.ray_environment import prepare_ray_environment
 from cluster.runtime.settings import load_settings
@@ -101,7 +109,7 @@ class Onlooker:
         return lanes
 
     def put_beside(self, name: str) -> str:
-        """Start another scheduler of this one's core, at a place of its own; return its name."""
+        """Start another one of its core, or of the pool, at a place of its own; return its name."""
         return str(self._ask("beside", name))
 
     def hand_over(self, name: str, lanes: Iterable[str], *, heir: str) -> None:
@@ -158,8 +166,10 @@ async def _lanes(data: Path, name: str) -> Any:
 
 async def _put_beside(data: Path, name: str) -> str:
     key, owner = _parsed(name)
-    assert isinstance(key, SchedulerKey)
-    return await _put(data, SchedulerKey(key.core, key.part + 1), owner)
+    if isinstance(key, SchedulerKey):
+        return await _put(data, SchedulerKey(key.core, key.part + 1), owner)
+    assert isinstance(key, IngesterKey)
+    return await _put(data, IngesterKey(key.number + 1), owner)
 
 
 async def _put_double(data: Path, name: str) -> str:
