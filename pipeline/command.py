@@ -52,7 +52,7 @@ class CommandBody(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_onl
     born: int = 0  # of the message, as the row in `messages` says
     group: str = ""  # the message's group key, as that row says
     body: bytes = b""  # edit: the whole body from now on; empty: as it is
-    due_at: int | None = None  # edit: an Instant; None: as it is
+    due_at: int | None = None  # edit, pause, resume: an Instant, not before; None: at once
     event: int = 0  # resolve, receipt, testimony: an Event
     step: int = 0  # testimony: the claim that it speaks of
     detail: str = ""  # why, in the words of whoever asks
