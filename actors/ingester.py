@@ -45,7 +45,7 @@ from pipeline.limits import (
     WRITE_TRIES_MAX,
     Windows,
 )
-from pipeline.message import Submission
+from pipeline.message import Submission, is_ordered
 from pipeline.ports import Clock, IngestStore
 
 log = structlog.get_logger(__name__)
@@ -291,10 +291,17 @@ def _validated(
 
 def _lane_rows(lane: LaneId, batch: LaneBatch) -> LaneRows:
     bodies = [body if len(body) <= DOORBELL_BODY_BYTES_MAX else b"" for body in batch.bodies]
+    if batch.partition_keys is not None:
+        # What is ordered the lane reads itself, with all that came before.
+        keys = zip(batch.partition_keys, batch.message_ids, strict=True)
+        bodies = [
+            b"" if is_ordered(pk, id_) else body
+            for body, (pk, id_) in zip(bodies, keys, strict=True)
+        ]
     return LaneRows(
         str(lane),
         list(batch.message_ids),
-        None,
+        None if batch.partition_keys is None else list(batch.partition_keys),
         list(batch.borns),
         list(batch.groups),
         bodies,

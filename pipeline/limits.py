@@ -21,6 +21,7 @@ METADATA_ENTRIES_MAX: Final = 32
 METADATA_BYTES_MAX: Final = 4 * 1024
 BATCH_KEY_BYTES_MAX: Final = 256
 IDEMPOTENCY_KEY_BYTES_MAX: Final = 256
+ORDERING_KEY_BYTES_MAX: Final = 256
 
 # --- what one file may hold -----------------------------------------------------------------
 
@@ -46,6 +47,8 @@ OWNER_LOOK_INTERVAL_MS_MIN: Final = 200
 READ_PAGE_ROWS_MAX: Final = 2_048
 # Of one lane, in memory until they are due; about 300 bytes each.
 LATER_ROWS_MAX: Final = 65_536
+# Of one lane, behind others of their ordering keys; less than 100 bytes each.
+ORDERED_ROWS_MAX: Final = 262_144
 JOURNAL_PAGE_ENTRIES_MAX: Final = 256
 QUERY_PAGE_ROWS_MAX: Final = 1_000
 EXPORT_PAGE_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -331,6 +334,11 @@ class Windows:
     def prompt_ms(self) -> DurationMs:
         """P: a row stored at most this long after its id was born is the id's first."""
         return DurationMs(self.write_deadline_ms + 2 * self.clock_skew_ms_max)
+
+    @property
+    def ordered_retry_ms(self) -> DurationMs:
+        """How long an ordered message is tried again: what comes behind it waits as long."""
+        return self.near_horizon_ms
 
     @property
     def read_ahead_rows_max(self) -> int:

@@ -42,6 +42,8 @@ class Submission(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_only
     delay_ms: int | None = None  # from born on
     validity_ms: int | None = None  # from when it is due on
 
+    ordering_key: str = ""  # those of a tenant that share one are handed over in their order
+
     @property
     def is_timed(self) -> bool:
         """Whether something is said about when it is to be sent."""
@@ -86,9 +88,20 @@ def encode_body(submission: Submission) -> bytes:
         submission.priority,
         submission.metadata,
     )
+    if submission.ordering_key:
+        return _encoder.encode(submission)
     if not (submission.is_timed or submission.time_zone or submission.validity_ms is not None):
         return _encoder.encode(fields)
-    return _encoder.encode(submission)
+    return _encoder.encode(
+        (
+            *fields,
+            submission.due_at,
+            submission.window,
+            submission.time_zone,
+            submission.delay_ms,
+            submission.validity_ms,
+        )
+    )
 
 
 decode_body = _decoder.decode
@@ -134,6 +147,11 @@ TimerRow = tuple[Instant, MessageId, PartitionKey, Instant, int, str]
 
 # (id, pk, step, at, detail): a row of `timeline`; detail: connector, reference or reason.
 TimelineRow = tuple[MessageId, PartitionKey, int, Instant, str]
+
+
+def is_ordered(pk: bytes, message_id: bytes) -> bool:
+    """Return whether a message has an ordering key: its partition key is not its id."""
+    return pk != message_id
 
 
 def group_key(tenant: str, group: str) -> str:

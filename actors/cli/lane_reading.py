@@ -59,6 +59,7 @@ class _Begun:
     lane: LaneId
     ownership: Ownership | None
     offset: Instant
+    read_from: Instant  # below it no row is open
     retired_through: int
     newest_seq: int
     entries_count: int
@@ -97,7 +98,7 @@ async def unnamed_rows(
     begun = await _begin(store, lane, first_offset=_first_offset(generation))
     named = {bytes(begun.named[n : n + ID_BYTES]) for n in range(0, len(begun.named), ID_BYTES)}
     rows: list[BufferRow] = []
-    from_at = max(from_at, begun.offset)
+    from_at = max(from_at, begun.read_from)
     while page := await store.unprojected(lane, from_at=from_at, limit=limit):
         rows += [row for row in page if row[1] not in named]
         if len(page) < limit or len(rows) >= limit:
@@ -131,6 +132,7 @@ async def _begin(store: QueryStore, lane: LaneId, *, first_offset: Instant) -> _
         lane=lane,
         ownership=None if newest is None else newest.ownership,
         offset=recovered.offset,
+        read_from=recovered.read_from,
         retired_through=recovered.retired_through,
         newest_seq=recovered.next_seq - 1,
         entries_count=len(recovered.entries),
@@ -155,7 +157,7 @@ async def _read_back(store: QueryStore, lane: LaneId, *, first_offset: Instant) 
 
 
 async def _read_buffer(store: QueryStore, begun: _Begun, *, group: str | None) -> None:
-    from_at = begun.offset
+    from_at = begun.read_from
     while rows := await store.unprojected(begun.lane, from_at=from_at, limit=UNNAMED_PAGE_ROWS_MAX):
         mine = rows if group is None else [row for row in rows if row[6] == group]
         begun.buffered += b"".join([row[1] for row in mine])

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import repeat
+from typing import cast
 
 from cluster.topology.generation import Core, Generation
 from pipeline.ingest.chunk import KeyTaken, SubmitChunk
-from pipeline.ingest.ids import batch_ids, chunk_id, keyed_id, minted_id
+from pipeline.ingest.ids import batch_ids, chunk_id, keyed_id, minted_id, ordering_pk
 from pipeline.ingest.schedule import SendTimes
 from pipeline.instant import DurationMs, Instant, later
 from pipeline.lane_id import LaneId, band_of
@@ -45,6 +46,14 @@ class LaneBatch:
     groups: Sequence[str]
     bodies: Sequence[Body]
     due_ats: Sequence[Instant] | None = None  # None: all at once
+    partition_keys: Sequence[PartitionKey] | None = None  # None: they are the ids
+
+    @property
+    def keys(self) -> Sequence[PartitionKey]:
+        """The partition key of each message."""
+        if self.partition_keys is None:
+            return cast(Sequence[PartitionKey], self.message_ids)
+        return self.partition_keys
 
     def rows_at(
         self, begun: Instant, *, near_horizon_ms: DurationMs
@@ -79,15 +88,17 @@ class LaneBatch:
             borns=[self.borns[n] for n in chosen],
             groups=[self.groups[n] for n in chosen],
             bodies=[self.bodies[n] for n in chosen],
+            partition_keys=(
+                None if self.partition_keys is None else [self.partition_keys[n] for n in chosen]
+            ),
         )
 
     def buffer_entries(self) -> list[BufferEntry]:
         """Return the rows to write; each write of them gives them a new `at`."""
-        keys = map(PartitionKey, self.message_ids)
         return list(
             zip(
                 self.message_ids,
-                keys,
+                self.keys,
                 self.borns,
                 repeat(1),
                 repeat(AT_ONCE) if self.due_ats is None else self.due_ats,
@@ -98,8 +109,9 @@ class LaneBatch:
 
     def message_rows(self) -> list[MessageRow]:
         """Return the rows of `messages`."""
-        keys = map(PartitionKey, self.message_ids)
-        return list(zip(self.message_ids, keys, self.borns, self.groups, self.bodies, strict=True))
+        return list(
+            zip(self.message_ids, self.keys, self.borns, self.groups, self.bodies, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +206,8 @@ def _by_lane(
     plan: AcceptPlan, borns: Sequence[Instant], generation: Generation, times: SendTimes
 ) -> dict[LaneId, LaneBatch]:
     positions_of: dict[tuple[int, str, str], list[int]] = {}
-    indexes = generation.core_indexes_of(plan.message_ids).tolist()
+    partition_keys = _partition_keys(plan)
+    indexes = generation.core_indexes_of(partition_keys or plan.message_ids).tolist()
     for position, (index, submission) in enumerate(zip(indexes, plan.submissions, strict=True)):
         kind = (index, submission.channel, submission.priority)
         positions = positions_of.get(kind)
@@ -220,8 +233,34 @@ def _by_lane(
                 if not due_at_of.keys().isdisjoint(positions)
                 else None
             ),
+            partition_keys=(
+                None
+                if partition_keys is None
+                or not any(plan.submissions[n].ordering_key for n in positions)
+                else [partition_keys[n] for n in positions]
+            ),
         )
     return lanes
+
+
+def _partition_keys(plan: AcceptPlan) -> list[PartitionKey] | None:
+    """Return the partition key of each message, None where each is its id.
+
+    It comes from the body, which is the same at every call with the same key.
+    """
+    if not any(asked.ordering_key for asked in plan.submissions):
+        return None
+    tenant = plan.chunk.tenant
+    known: dict[str, PartitionKey] = {}
+    keys: list[PartitionKey] = []
+    for id_, asked in zip(plan.message_ids, plan.submissions, strict=True):
+        key = PartitionKey(id_)
+        if name := asked.ordering_key:
+            key = known.get(name) or known.setdefault(
+                name, ordering_pk(tenant=tenant, ordering_key=name)
+            )
+        keys.append(key)
+    return keys
 
 
 def _resolved(

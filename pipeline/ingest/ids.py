@@ -12,7 +12,7 @@ from typing import Final
 
 from pipeline.instant import Instant
 from pipeline.limits import BATCH_MESSAGES_MAX
-from pipeline.message import MessageId
+from pipeline.message import MessageId, PartitionKey
 
 ID_BYTES: Final = 16
 _BATCH_PREFIX_BYTES: Final = 11
@@ -55,6 +55,11 @@ def batch_ids(*, tenant: str, batch_key: bytes, indexes: Sequence[int]) -> list[
     """Return the ids of messages by their indexes in a batch; they lie side by side in a B-tree."""
     prefix = _digest(b"shardpost-batch", _BATCH_PREFIX_BYTES, tenant, batch_key)
     return [MessageId(prefix + index.to_bytes(_INDEX_BYTES)) for index in indexes]
+
+
+def ordering_pk(*, tenant: str, ordering_key: str) -> PartitionKey:
+    """Return the partition key of the messages that share an ordering key."""
+    return PartitionKey(_digest(b"shardpost-order", ID_BYTES, tenant, ordering_key.encode()))
 
 
 def chunk_id(*, tenant: str, batch_key: bytes, first_index: int) -> bytes:

@@ -18,6 +18,7 @@ import msgspec
 
 from pipeline.errors import SubmissionInvalid
 from pipeline.ingest.metadata import HALF_CHARACTER, check_metadata, check_metadata_keys
+from pipeline.ingest.ordering import check_ordering_key
 from pipeline.ingest.recipient import Canonicalize, canonicalizer
 from pipeline.ingest.schedule import (
     NO_TIMING,
@@ -48,9 +49,9 @@ _NO_METADATA: Final[Mapping[str, str]] = {}
 # `build_bodies` writes the fields of a body itself.
 assert Submission.__struct_encode_fields__ == (
     *("expires_at", "tenant", "channel", "recipient", "content", "group", "priority", "metadata"),
-    *("due_at", "window", "time_zone", "delay_ms", "validity_ms"),
+    *("due_at", "window", "time_zone", "delay_ms", "validity_ms", "ordering_key"),
 )
-assert Timing._fields == ("expires_at", *Submission.__struct_encode_fields__[8:])
+assert Timing._fields == ("expires_at", *Submission.__struct_encode_fields__[8:13])
 
 # A character has at most four bytes, so fewer characters than this need no counting of bytes.
 _CONTENT_CHARS_SURE: Final = CONTENT_BYTES_MAX // 4
@@ -134,6 +135,7 @@ class SubmissionPlan:
     time_zone: FieldSource | None = None
     validity_ms_max: DurationMs = Windows().validity_ms_max
     now: Instant | None = None  # None: how far ahead an instant lies is asked elsewhere
+    ordering_key: FieldSource | None = None
 
     def __post_init__(self) -> None:
         # A field that is not constant is judged with each record; here a harmless one stands in.
@@ -152,6 +154,11 @@ class SubmissionPlan:
                 window=_constant_or(self.window, ""),
                 time_zone=_constant_or(self.time_zone, "UTC"),
             )
+
+        check_ordering_key(
+            _constant_or(self.ordering_key, ""),
+            is_timed=bool(_constant_or(self.due_at, "") or _constant_or(self.window, "")),
+        )
 
     @property
     def is_timed(self) -> bool:
@@ -255,6 +262,10 @@ class _Columns:
             timings.append(timing)
         return timings
 
+    def ordering_keys(self) -> Iterable[str]:
+        source = self._plan.ordering_key
+        return repeat("") if source is None else self.values("ordering_key", source)
+
     def metadata(self) -> Iterable[Mapping[str, str]]:
         sources = self._plan.metadata
         if not sources:
@@ -277,12 +288,13 @@ def build_bodies(
         columns.envelopes(),
         columns.timings(),
         columns.metadata(),
+        columns.ordering_keys(),
         strict=False,  # what is the same for every record is repeated without end
     )
     refused = columns.refused
     positions: list[int] = []
     bodies: list[Body] = []
-    for position, (recipient, content, envelope, timing, metadata) in enumerate(rows):
+    for position, (recipient, content, envelope, timing, metadata, key) in enumerate(rows):
         if position in refused:
             continue
         assert envelope is not None
@@ -296,11 +308,15 @@ def build_bodies(
             # A tuple encodes to the bytes of the Submission, without making one.
             said = (timing[0], tenant, channel, recipient, content, group, priority, metadata)
             is_brief = timing is NO_TIMING or timing[1:] == _NO_TIMES
-            body = encode_fields(said if is_brief else said + timing[1:])
+            if key:
+                check_ordering_key(key, is_timed=_says_when(timing))
+                body = encode_fields((*said, *timing[1:], key))
+            else:
+                body = encode_fields(said if is_brief else said + timing[1:])
         except SubmissionInvalid as invalid:
             refused[position] = invalid
         except UnicodeEncodeError:
-            refused[position] = _not_encodable(content)
+            refused[position] = _not_encodable(content, key)
         else:
             positions.append(position)
             bodies.append(Body(body))
@@ -347,7 +363,13 @@ def validate_body(
         _check_expires_at(submission.expires_at, None if submission.is_timed else expires_at_max)
     if submission.is_timed or submission.time_zone or submission.validity_ms is not None:
         validate_timing(submission, now=now)
+    if submission.ordering_key:
+        check_ordering_key(submission.ordering_key, is_timed=submission.is_timed)
     return submission
+
+
+def _says_when(timing: Timing) -> bool:
+    return timing.due_at is not None or timing.delay_ms is not None or timing.window != ""
 
 
 def _check_content(content: str) -> None:
@@ -374,9 +396,10 @@ def _check_expires_at(expires_at: int, expires_at_max: Instant | None) -> None:
         raise SubmissionInvalid("expires_at", "lies further ahead than the longest validity")
 
 
-def _not_encodable(content: str) -> SubmissionInvalid:
-    try:
-        content.encode()
-    except UnicodeEncodeError as error:
-        return SubmissionInvalid("content", f"{HALF_CHARACTER} (character {error.start + 1})")
+def _not_encodable(content: str, ordering_key: str = "") -> SubmissionInvalid:
+    for name, text in (("content", content), ("ordering_key", ordering_key)):
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            return SubmissionInvalid(name, f"{HALF_CHARACTER} (character {error.start + 1})")
     return SubmissionInvalid("metadata", HALF_CHARACTER)

@@ -10,20 +10,21 @@ The number of messages in memory is bounded.  What does not fit stays in the buf
 and the cursor comes by.
 """
 
-from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from heapq import heappop, heappush
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 from pipeline.instant import Instant, later
 from pipeline.lane.actions import Action, ReadBodies, ReadFolds, ReadRows
+from pipeline.lane.due_later import DueLater
 from pipeline.lane.group_orders import GroupOrders
+from pipeline.lane.held import HeldRows
+from pipeline.lane.order import Order
 from pipeline.lane.recent import RecentSet
 from pipeline.lane.restored import RestoreGuard
 from pipeline.lane.window import Candidate
-from pipeline.lifecycle import EVENT_MASK, RESOLVED_FROM, Step, attempt_awaited, attempt_of
+from pipeline.lifecycle import EVENT_MASK, RESOLVED_FROM, Step, attempt_awaited
 from pipeline.limits import LATER_ROWS_MAX, READ_PAGE_ROWS_MAX, Windows
-from pipeline.message import Body, BufferRow, MessageId, PartitionKey, TimerRow
+from pipeline.message import Body, BufferRow, MessageId, PartitionKey, TimerRow, is_ordered
 from pipeline.ports import BufferPage
 
 
@@ -37,23 +38,27 @@ class Backlog:
         guard: RestoreGuard | None,
         *,
         offset: Instant,
+        ordered_offset: Instant,
         windows: Windows,
         now: Instant,
     ) -> None:
         self._recent = recent
         self._orders = orders
         self._guard = guard
+        # The messages that have an ordering key; only the first of each key comes to the others.
+        self.order = Order(self._look_up, windows=windows)
         self._windows = windows
         self._prompt_us = windows.prompt_ms * 1_000
 
-        self._cursor = offset
+        self._cursor = min(offset, ordered_offset)
+        # Of what lies below, only what has an ordering key was left open.
+        self._skipped_before = offset if ordered_offset < offset else Instant(0)
         self._resume: bytes | None = None
         self._is_reading = False
         self._read_wanted = True
         self._read_at = now
         self._newest_row_at: Instant | None = None
         self._is_lagging = False
-        self._held: deque[tuple[Instant, MessageId, int]] = deque()
 
         self._pending: dict[MessageId, list[tuple[Candidate, int]]] = {}
         self._folds_asked = False
@@ -66,10 +71,9 @@ class Backlog:
         self._ruled: set[MessageId] = set()
         self._stashed: dict[MessageId, list[tuple[Candidate, int]]] = {}
         self._suspects = {} if guard is None else guard.suspects
-        self._later: dict[MessageId, Candidate] = {}
-        self._later_due: list[tuple[Instant, MessageId]] = []
+        self.later = DueLater()
 
-        self.in_doubt: Collection[MessageId] = ()
+        self.held = HeldRows(recent, stashed=self._stashed, is_here=self._is_here)
 
         self.rows_read_count = 0
         self.bodies_missing_count = 0
@@ -87,14 +91,9 @@ class Backlog:
         return bool(self._queue)
 
     @property
-    def later_count(self) -> int:
-        """How many messages are in memory and not due yet."""
-        return len(self._later)
-
-    @property
     def later_room(self) -> int:
         """How many more messages fit in memory until they are due."""
-        return max(LATER_ROWS_MAX - len(self._later), 0)
+        return max(LATER_ROWS_MAX - len(self.later), 0)
 
     @property
     def timers_room(self) -> int:
@@ -119,7 +118,7 @@ class Backlog:
     @property
     def next_due_at(self) -> Instant | None:
         """When the first of the messages that wait for their time is due."""
-        return self._later_due[0][0] if self._later_due else None
+        return self.later.next_due_at
 
     @property
     def newest_row_at(self) -> Instant | None:
@@ -128,10 +127,11 @@ class Backlog:
 
     def resolved_before(self) -> Instant:
         """Return an instant before which every row is resolved."""
-        held = self._held
-        while held and self.is_resolved(held[0][1], held[0][2]):
-            held.popleft()
-        return min(self._cursor, held[0][0]) if held else self._cursor
+        return self.held.resolved_before(self._cursor)
+
+    def ordered_resolved_before(self) -> Instant:
+        """Return an instant before which every row of an ordered message is resolved."""
+        return self.order.resolved_before(self._cursor)
 
     def first_candidates(self, count: int) -> list[tuple[MessageId, Candidate]]:
         """Return up to `count` messages that may be claimed, the first first."""
@@ -158,21 +158,13 @@ class Backlog:
     def first_held(self, before: Instant, count: int) -> list[tuple[MessageId, Candidate]]:
         """Return up to `count` messages that wait to be claimed and hold the offset before then."""
         found: dict[MessageId, Candidate] = {}
-        for at, id_, _ in self._held:
-            if at >= before or len(found) == count:
+        for id_ in self.held.older_than(before):
+            if len(found) == count:
                 break
             candidate = self._queue.get(id_)
             if candidate is not None and id_ not in self._ruled:
                 found[id_] = candidate
         return list(found.items())
-
-    def waiting_rows(self, group: str) -> list[TimerRow]:
-        """Return the messages of a group that wait in memory for their time, as timers."""
-        return [
-            (row.due_at, id_, row.pk, row.born, attempt_awaited(row.fold) or 1, row.group)
-            for id_, row in self._later.items()
-            if row.group == group
-        ]
 
     def begin_ruling(self, ids: Iterable[MessageId]) -> None:
         """Let nothing happen to these messages until `end_ruling`: their folds are being read."""
@@ -190,7 +182,7 @@ class Backlog:
         for id_ in ids:
             self._queue.pop(id_, None)
             self._bodyless.pop(id_, None)
-            self._later.pop(id_, None)
+            self.later.withdraw(id_)
             self._pending.pop(id_, None)
 
     def want_read(self) -> None:
@@ -205,7 +197,7 @@ class Backlog:
     def put_back(self, id_: MessageId, candidate: Candidate) -> None:
         """Take a message back whose claim certainly ended without a hand-over."""
         if candidate.due_at:
-            self._wait_until_due(id_, candidate)
+            self.later.add(id_, candidate)
         elif candidate.body is None:
             self._wait_for_body(id_, candidate)
         else:
@@ -226,6 +218,10 @@ class Backlog:
         offset: Instant,
     ) -> None:
         """See `Lane.on_doorbell`; `offset` is the journaled one."""
+        partitions: Sequence[bytes] = partition_keys
+        if has_ordered := partitions != message_ids:
+            # What came before them only a read can tell.
+            self._read_wanted = True
         room = 0 if self._is_lagging else self._windows.read_ahead_rows_max - len(self)
         if room < len(message_ids):
             self.doorbells_dropped_count += len(message_ids) - max(room, 0)
@@ -234,11 +230,13 @@ class Backlog:
                 return
         floor = offset - self._prompt_us
         recent, queue, pending, bodyless = self._recent, self._queue, self._pending, self._bodyless
-        waiting = self._later
+        waiting = self.later
         rows = zip(message_ids, partition_keys, borns, groups, bodies, strict=True)
         for id_, pk, born, group, body in islice(rows, room):
             # Below the floor an id may be forgotten: only its row can tell, with the timeline.
             if born < floor or id_ in recent or id_ in pending or id_ in queue or id_ in waiting:
+                continue
+            if has_ordered and is_ordered(pk, id_):
                 continue
             hinted = bodyless.get(id_)
             candidate = hinted or Candidate(pk, born, group, None, body)
@@ -252,8 +250,14 @@ class Backlog:
         """See `Lane.on_rows`; `offset` is the journaled one."""
         self._is_reading = False
         self.rows_read_count += len(page.rows)
-        for at, id_, pk, born, attempt, due_at, group in self._unresolved(page.rows):
-            self._held.append((at, id_, attempt))
+        for row in self._unresolved(page.rows):
+            at, id_, pk, born, attempt, due_at, group = row
+            if is_ordered(pk, id_):
+                self.order.add(row)
+                continue
+            if at < self._skipped_before:
+                continue
+            self.held.append(at, id_, attempt)
             candidate = Candidate(pk, born, group, None, None, due_at)
             is_prompt = attempt == 1 and at <= born + self._prompt_us and at >= offset
             if is_prompt and id_ not in self._recent and id_ not in self._pending:
@@ -308,9 +312,12 @@ class Backlog:
             if id_ in self._ruled:
                 self._stashed.setdefault(id_, []).extend(self._pending.pop(id_, []))
                 continue
-            for candidate, attempt in self._pending.pop(id_, []):
+            rows = self._pending.pop(id_, [])
+            for candidate, attempt in rows:
                 if attempt_awaited(step) == attempt:
-                    self._wait_for_body(id_, candidate._replace(fold=step))
+                    self._wait_for_body(id_, candidate._replace(fold=step), attempt)
+            if rows and is_ordered(rows[0][0].pk, id_):
+                self.order.on_step(rows[0][0].pk, id_, step)
 
     def on_folds_failed(self, *, now: Instant) -> None:
         """See `Lane.on_folds_failed`."""
@@ -319,6 +326,7 @@ class Backlog:
 
     def on_clock_set_back(self, now: Instant) -> None:
         """Wait for no instant that is further ahead than it was meant."""
+        self.order.on_clock_set_back(now)
         self._read_at = min(self._read_at, now)
         self._folds_not_before = min(self._folds_not_before, now)
         self._bodies_not_before = min(self._bodies_not_before, now)
@@ -327,8 +335,28 @@ class Backlog:
 
     def decide(self, now: Instant, *, open_count: int, is_draining: bool) -> list[Action]:
         """Return what is to be read now; `open_count` messages are claimed without outcome."""
-        actions: list[Action] = []
+        self.order.decide(now)
         self._take_what_is_due(now)
+        actions = self.look_up(now)
+        if self._is_reading or is_draining:
+            return actions
+        if not (self._read_wanted or self._resume is not None or now >= self.next_read_at):
+            return actions
+        room = self._windows.read_ahead_rows_max - len(self) - open_count
+        if room < self._windows.claims_open_max or not self.later_room or self.order.is_full:
+            self._is_lagging = True
+            return actions
+        if len(self.held) >= self._windows.read_ahead_rows_max:
+            self.held.forget_resolved()
+        self._is_reading, self._read_wanted, self._read_at = True, False, now
+        actions.append(
+            ReadRows(from_at=self._cursor, limit=min(room, READ_PAGE_ROWS_MAX), resume=self._resume)
+        )
+        return actions
+
+    def look_up(self, now: Instant) -> list[Action]:
+        """Return the reads that say of messages whether they wait, and what they hold."""
+        actions: list[Action] = []
         if self._pending and not self._folds_asked and now >= self._folds_not_before:
             self._folds_asked = True
             actions.append(
@@ -343,20 +371,6 @@ class Backlog:
                         keys=[(row.pk, id_) for id_, row in islice(self._bodyless.items(), room)]
                     )
                 )
-        if self._is_reading or is_draining:
-            return actions
-        if not (self._read_wanted or self._resume is not None or now >= self.next_read_at):
-            return actions
-        room = self._windows.read_ahead_rows_max - len(self) - open_count
-        if room < self._windows.claims_open_max or not self.later_room:
-            self._is_lagging = True
-            return actions
-        if len(self._held) >= self._windows.read_ahead_rows_max:
-            self._held = deque(row for row in self._held if not self.is_resolved(row[1], row[2]))
-        self._is_reading, self._read_wanted, self._read_at = True, False, now
-        actions.append(
-            ReadRows(from_at=self._cursor, limit=min(room, READ_PAGE_ROWS_MAX), resume=self._resume)
-        )
         return actions
 
     def _unresolved(self, rows: Sequence[BufferRow]) -> Sequence[BufferRow]:
@@ -366,33 +380,20 @@ class Backlog:
             row
             for row in rows
             # One that is sent again is resolved until its ruling is journaled; its row comes first.
-            if (step_of(row[1]) or 0) & EVENT_MASK < RESOLVED_FROM or row[1] in ruled
+            if (step_of(row[1]) or 0) & EVENT_MASK < RESOLVED_FROM
+            or row[1] in ruled
+            or is_ordered(row[2], row[1])
         ]
-
-    def is_resolved(self, id_: MessageId, attempt: int) -> bool:
-        """Return whether a row or timer that was read holds its offset or cursor no longer."""
-        if id_ in self._stashed:
-            return False
-        step = self._recent.step(id_)
-        if step is None:
-            # Named once and retired since, or dropped by its fold; else it still waits here.
-            return not self._is_here(id_)
-        if step & EVENT_MASK >= RESOLVED_FROM:
-            return True
-        awaited = attempt_awaited(step)
-        if awaited is not None:
-            return awaited > attempt
-        # One in doubt never waits for its row again, and its claim is named until it is settled.
-        return attempt_of(step) > attempt or id_ in self.in_doubt
 
     def _is_here(self, id_: MessageId) -> bool:
         return (
             id_ in self._queue
             or id_ in self._bodyless
-            or id_ in self._later
+            or id_ in self.later
             or id_ in self._pending
             or id_ in self._stashed
             or id_ in self._suspects
+            or self.order.is_early(id_)
         )
 
     def _look_up(self, id_: MessageId, candidate: Candidate, attempt: int) -> None:
@@ -404,25 +405,27 @@ class Backlog:
         step = self._recent.step(id_)
         if step is not None:
             if attempt_awaited(step) == attempt:
-                self._wait_for_body(id_, candidate._replace(fold=step))
+                self._wait_for_body(id_, candidate._replace(fold=step), attempt)
+            if is_ordered(candidate.pk, id_):
+                self.order.on_step(candidate.pk, id_, step)
         elif id_ in self._pending:
             self._pending[id_].append((candidate, attempt))
         elif not self._is_here(id_):
             self._pending[id_] = [(candidate, attempt)]
 
-    def _wait_for_body(self, id_: MessageId, candidate: Candidate) -> None:
-        if id_ in self._queue or id_ in self._bodyless or id_ in self._later:
+    def _wait_for_body(self, id_: MessageId, candidate: Candidate, attempt: int = 1) -> None:
+        if id_ in self._queue or id_ in self._bodyless or id_ in self.later:
+            return
+        if is_ordered(candidate.pk, id_) and not self.order.is_head(candidate.pk, id_):
+            # A timer that came before the message's turn.
+            self.order.keep_early(id_, candidate, attempt)
             return
         if self._guard is not None and self._guard.keeps(id_, candidate):
             return
         if candidate.due_at:
-            self._wait_until_due(id_, candidate)
+            self.later.add(id_, candidate)
         else:
             self._bodyless[id_] = candidate
-
-    def _wait_until_due(self, id_: MessageId, candidate: Candidate) -> None:
-        self._later[id_] = candidate
-        heappush(self._later_due, (candidate.due_at, id_))
 
     def _take_what_is_due(self, now: Instant) -> None:
         """Let what is due be claimed, up to F more than the cursor reads ahead.
@@ -431,10 +434,5 @@ class Backlog:
         time comes in beside them.
         """
         room = self._windows.read_ahead_rows_max + self._windows.claims_open_max - len(self)
-        due = self._later_due
-        while due and due[0][0] <= now and room > 0:
-            _, id_ = heappop(due)
-            candidate = self._later.pop(id_, None)
-            if candidate is not None:
-                room -= 1
-                self.put_back(id_, candidate._replace(due_at=Instant(0)))
+        for id_, candidate in self.later.take_due(now, room=room):
+            self.put_back(id_, candidate)

@@ -71,7 +71,7 @@ class Claims:
         self._gate = gate
         self._admission = admission
         self._windows = windows
-        self.retries = Retries(retry_policy, chance=chance, windows=windows, now=now)
+        self.retries = Retries(retry_policy, backlog.order, chance=chance, windows=windows, now=now)
         self.doubts = Doubts(retry_policy, chance=chance, windows=windows)
 
         self._selection = Selection(backlog, gate, admission, suppressions, windows=windows)

@@ -172,7 +172,7 @@ class Commands:
             row = self._rows.popleft()
             if first.kind in GROUP_KINDS:
                 self._are_orders_stale = first.kind in _CHANGES_ORDERS
-                near = self._backlog.waiting_rows(first.group) if first.kind in _SCANS else ()
+                near = self._backlog.later.timers_of(first.group) if first.kind in _SCANS else ()
                 self._scan = GroupScan(
                     row, near, now=now, validity_ms_max=self._windows.validity_ms_max
                 )
@@ -259,7 +259,7 @@ class Commands:
                 return None
             else:
                 ruled = rule(CommandKind(entry.kind), body, self._step(id_))
-            if ruled is None and id_ in self._backlog.in_doubt and not _is_proof(entry, body):
+            if ruled is None and id_ in self._backlog.held.in_doubt and not _is_proof(entry, body):
                 # The provider itself is being asked, for hours if need be.
                 ruled = Ruled(Verdict.DONE, "its provider is being asked")
             if ruled is None:

@@ -115,11 +115,11 @@ class Decisions:
             event = Event.CANCEL if is_cancelled else Event.DEFER
             if row.body is None or attempt_of(step_after(row.fold, event)) >= ATTEMPTS_MAX:
                 continue
-            if bytes(row.pk) != id_ and not is_cancelled:
-                continue  # one that others are behind of waits where it is
             ends_at = end_of(row.born, row.body, self._windows.validity_ms_max)
             if not is_cancelled and ends_at <= now:
                 event = Event.EXPIRE
+            if bytes(row.pk) != id_ and event is Event.DEFER:
+                continue  # one that others are behind of waits where it is
             rulings.append(
                 Ruling(
                     id_, row.pk, row.born, row.group, row.fold, event,

@@ -24,6 +24,7 @@ FORMAT_VERSION: Final = 1
 NOT_NAMED: Final = 0  # the event before the first: the message enters the books with this entry
 NO_TIMERS: Final = Instant(0)  # the cursor of a lane that never had one
 NO_COMMANDS: Final = Instant(0)
+AS_THE_OFFSET: Final = Instant(0)
 _ID_BYTES: Final = 16
 _CHECKPOINT_NUMBERS_MIN: Final = 2
 _NONE: Final[Mapping[int, str]] = MappingProxyType({})
@@ -40,7 +41,8 @@ class Checkpoint:
     `offset`: every row with at < offset is resolved.  `retired_through`: no entry with a seq up to
     this one is needed any more.  `timer_cursor`: every timer due before it is resolved.
     `command_cursor`: every command with at <= command_cursor is carried out.  `starts`: how many
-    owners in a row began here and did not get on.
+    owners in a row began here and did not get on.  `ordered_offset`: every row of an ordered
+    message with at < ordered_offset is that of a final one; where it is not said, the offset.
     """
 
     offset: Instant
@@ -48,6 +50,12 @@ class Checkpoint:
     timer_cursor: Instant = NO_TIMERS
     command_cursor: Instant = NO_COMMANDS
     starts: int = 0
+    ordered_offset: Instant = AS_THE_OFFSET
+
+    @property
+    def read_from(self) -> Instant:
+        """The `at` of the first row that may not be resolved, of whatever kind."""
+        return min(self.offset, self.ordered_offset or self.offset)
 
 
 class CommandAnswer(NamedTuple):
@@ -163,6 +171,7 @@ def _numbers(checkpoint: Checkpoint) -> tuple[int, ...]:
         checkpoint.timer_cursor,
         checkpoint.command_cursor,
         checkpoint.starts,
+        checkpoint.ordered_offset,
     ]
     while len(numbers) > _CHECKPOINT_NUMBERS_MIN and not numbers[-1]:
         numbers.pop()
@@ -177,6 +186,7 @@ def _checkpoint(numbers: tuple[int, ...]) -> Checkpoint:
         timer_cursor=Instant(next(later)),
         command_cursor=Instant(next(later)),
         starts=next(later),
+        ordered_offset=Instant(next(later)),
     )
 
 

@@ -28,7 +28,7 @@ from pipeline.lane.backlog import Backlog
 from pipeline.lane.claims import Claims
 from pipeline.lane.commands import Commands
 from pipeline.lane.decisions import Decisions
-from pipeline.lane.entry import Checkpoint, Entry, EntryBuilder, encode_entry
+from pipeline.lane.entry import AS_THE_OFFSET, Checkpoint, Entry, EntryBuilder, encode_entry
 from pipeline.lane.gate import Gate
 from pipeline.lane.group_orders import GroupOrders
 from pipeline.lane.projection import Projection
@@ -81,6 +81,7 @@ class Lane:
         self._in_flight: Append | None = None
         self._in_flight_entry: Entry | None = None
         self._offset = recovered.offset
+        self._ordered_offset = recovered.ordered_offset or recovered.offset
         self._retired_through = recovered.retired_through
         self._checkpointed_at = now
         self._recent = RecentSet(recovered.entries)
@@ -91,7 +92,13 @@ class Lane:
         guard = self._guard = None if restored_at is None else RestoreGuard(restored_at)
         orders = GroupOrders()
         self._backlog = Backlog(
-            self._recent, orders, guard, offset=recovered.offset, windows=windows, now=now
+            self._recent,
+            orders,
+            guard,
+            offset=recovered.offset,
+            ordered_offset=recovered.read_from,
+            windows=windows,
+            now=now,
         )
         self._commands = Commands(
             self._recent,
@@ -122,7 +129,7 @@ class Lane:
             now=now,
         )
 
-        self._backlog.in_doubt = self._claims.doubts.message_ids
+        self._backlog.held.in_doubt = self._claims.doubts.message_ids
 
         self._projection = Projection(
             retired_through=recovered.retired_through, windows=windows, now=now
@@ -188,7 +195,7 @@ class Lane:
     @property
     def backlog_count(self) -> int:
         """How many messages are in memory and not claimed."""
-        return len(self._backlog)
+        return len(self._backlog) + self._backlog.order.waiting_count
 
     @property
     def is_lagging(self) -> bool:
@@ -223,6 +230,7 @@ class Lane:
             )
         for due_at in (
             self._backlog.next_due_at,
+            self._backlog.order.next_due_at,
             self._claims.doubts.next_due_at,
             self._claims.next_permit_at(self._decided_at),
         ):
@@ -375,6 +383,7 @@ class Lane:
         self._references.on_journaled(seq, entry)
         if entry.checkpoint is not None:
             self._offset = entry.checkpoint.offset
+            self._ordered_offset = entry.checkpoint.ordered_offset or self._offset
             self._timer_cursor = entry.checkpoint.timer_cursor
             self._command_cursor = entry.checkpoint.command_cursor
             self._retired_through = entry.checkpoint.retired_through
@@ -486,8 +495,10 @@ class Lane:
             actions.extend(self._timers.decide(now, room=self._backlog.timers_room))
             if self._guard is not None:
                 self._guard.settle(
-                    rows_before=self._backlog.resolved_before(),
-                    timers_before=self._timers.resolved_before(self._backlog.is_resolved),
+                    rows_before=min(
+                        self._backlog.resolved_before(), self._backlog.ordered_resolved_before()
+                    ),
+                    timers_before=self._timers.resolved_before(self._backlog.held.is_resolved),
                 )
             actions.extend(self._decisions.decide(now))
             for id_ in self._commands.proofs():
@@ -496,6 +507,10 @@ class Lane:
             actions.extend(self._claims.look_up(now))
         if self._in_flight is None:
             self._decide_append(now, actions)
+            entry = self._in_flight_entry
+            if entry is not None and entry.partition_keys:
+                # What ended may let others follow: they are looked up while it is being journaled.
+                actions.extend(self._backlog.look_up(now))
         actions.extend(self._projection.decide(now, is_draining=self._is_draining))
         actions.extend(self._references.decide(now))
         return actions
@@ -536,6 +551,8 @@ class Lane:
         if batch is not None:
             self._backlog.withdraw(ruling.id for ruling in batch.rulings)
             self._backlog.end_ruling(batch.held)
+        for n, pk in builder.partition_keys.items():
+            self._backlog.order.on_step(pk, builder.message_ids[n], builder.steps[n])
         checkpoint = self._checkpoint(now, has_lines=has_lines, batch=batch)
         if not has_lines:
             if checkpoint is None:
@@ -597,16 +614,25 @@ class Lane:
             done_through=min(self._projection.done_through, self._references.done_through),
         )
         retired_through = max(retired_through, self._retired_through)
+        ordered_offset = max(self._ordered_offset, self._backlog.ordered_resolved_before())
         timer_cursor = max(
-            self._timer_cursor, self._timers.resolved_before(self._backlog.is_resolved)
+            self._timer_cursor, self._timers.resolved_before(self._backlog.held.is_resolved)
         )
         if has_lines:
-            is_worth_it = offset > self._offset or retired_through > self._retired_through
+            is_worth_it = (
+                offset > self._offset
+                or ordered_offset > self._ordered_offset
+                or retired_through > self._retired_through
+            )
         else:
             # An idle lane writes nothing: only what spares a successor work is worth an entry.
             newest_row_at = self._backlog.newest_row_at
             rows_below = newest_row_at is not None and (
                 self._offset <= newest_row_at and offset > self._offset
+            )
+            newest_ordered_at = self._backlog.order.newest_at
+            rows_below |= newest_ordered_at is not None and (
+                self._ordered_offset <= newest_ordered_at < ordered_offset
             )
             newest_due_at = self._timers.newest_due_at
             timers_below = newest_due_at is not None and (
@@ -622,4 +648,5 @@ class Lane:
             retired_through=retired_through,
             timer_cursor=timer_cursor,
             command_cursor=command_cursor,
+            ordered_offset=AS_THE_OFFSET if ordered_offset == offset else ordered_offset,
         )

@@ -9,7 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.instant import Instant
-from pipeline.lane.entry import NO_COMMANDS, NO_TIMERS, Checkpoint, Entry, decode_entry
+from pipeline.lane.entry import (
+    AS_THE_OFFSET,
+    NO_COMMANDS,
+    NO_TIMERS,
+    Checkpoint,
+    Entry,
+    decode_entry,
+)
 from pipeline.lane.window import Window
 from pipeline.lifecycle import EVENT_MASK, Event
 from pipeline.message import MessageId
@@ -27,7 +34,13 @@ class Recovered:
     command_cursor: Instant = NO_COMMANDS
     restored_at: Instant | None = None  # the data comes from a backup: see `restored`
     is_segment_new: bool = False  # nobody has appended to the newest segment
+    ordered_offset: Instant = AS_THE_OFFSET
     entries: Sequence[tuple[int, Entry]]  # un-retired, in order of seq
+
+    @property
+    def read_from(self) -> Instant:
+        """The `at` of the first row that may not be resolved."""
+        return min(self.offset, self.ordered_offset or self.offset)
 
     def open_claims(self) -> list[Window]:
         """Return the claims without outcome, as windows of the entries that named them last."""
@@ -131,5 +144,6 @@ class JournalReadBack:
             command_cursor=checkpoint.command_cursor if checkpoint else NO_COMMANDS,
             restored_at=restored_at,
             is_segment_new=self._is_segment_new,
+            ordered_offset=checkpoint.ordered_offset if checkpoint else AS_THE_OFFSET,
             entries=list(reversed(self._entries)),
         )

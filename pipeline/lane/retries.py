@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from pipeline.instant import Instant, later
 from pipeline.lane.actions import Action, WriteLater
+from pipeline.lane.order import Order
 from pipeline.lane.window import Answer, Window
 from pipeline.lifecycle import Event, Step, attempt_of
 from pipeline.limits import Windows
@@ -41,9 +42,10 @@ class Retries:
     """The deferred messages of one owner."""
 
     def __init__(
-        self, policy: RetryPolicy, *, chance: Random, windows: Windows, now: Instant
+        self, policy: RetryPolicy, order: Order, *, chance: Random, windows: Windows, now: Instant
     ) -> None:
         self._policy = policy
+        self._order = order
         self._chance = chance
         self._windows = windows
         self._waiting: deque[_Deferred] = deque()
@@ -76,18 +78,28 @@ class Retries:
         the timers, and so are due after H at the soonest.
         """
         asking = [n for n, event in enumerate(outcomes.events) if event == Event.DEFER]
+        ends_at = {n: self._expires_at(window, positions[n]) for n in asking}
+        tried_until = {n: self._tried_until(window, positions[n], now=now) for n in asking}
         plan = self._policy.decide(
             asking,
             attempts=[attempt_of(Step(window.steps[n])) for n in positions],
-            expires_at=[self._expires_at(window, n) for n in positions],
+            expires_at=[
+                min(ends_at.get(n, now), tried_until.get(n) or ends_at.get(n, now))
+                for n in range(len(positions))
+            ],
             retry_after_ms=outcomes.retry_after_ms,
             now=now,
             chance=self._chance,
         )
         events = bytearray(outcomes.events)
         details = dict(outcomes.details)
+        in_the_way: set[int] = set()
         for n, why in plan.given_up.items():
-            if why is GiveUp.EXHAUSTED:
+            is_in_the_way = why is GiveUp.EXPIRED and ends_at[n] > (tried_until[n] or ends_at[n])
+            if is_in_the_way:
+                # It could still be sent; but those behind it have waited for long enough.
+                in_the_way.add(n)
+            if why is GiveUp.EXHAUSTED or is_in_the_way:
                 events[n] = Event.REFUSE
                 attempt = attempt_of(Step(window.steps[positions[n]]))
                 details[n] = f"given up after {attempt} attempts: {details.get(n, 'deferred')}"
@@ -120,7 +132,11 @@ class Retries:
                     },
                 ),
                 [positions[n] for n in chosen],
-                [m for m, n in enumerate(chosen) if plan.given_up.get(n) is GiveUp.EXPIRED],
+                [
+                    m
+                    for m, n in enumerate(chosen)
+                    if plan.given_up.get(n) is GiveUp.EXPIRED and n not in in_the_way
+                ],
             )
 
         if plan.due_at:
@@ -135,6 +151,10 @@ class Retries:
         if expires_at is None:
             return later(window.borns[position], self._windows.validity_ms_max)
         return expires_at
+
+    def _tried_until(self, window: Window, position: int, *, now: Instant) -> Instant | None:
+        pk, id_ = window.partition_keys[position], window.message_ids[position]
+        return self._order.give_up_at(pk, id_, now=now)
 
     def decide(self, now: Instant) -> list[Action]:
         """Return what is to be written now: all that waits, in one batch of each kind."""

@@ -39,7 +39,16 @@ class CommandDesk:
     overruled: set[MessageId] = field(default_factory=set)
     stopped: set[str] = field(default_factory=set)
 
-    def ask(self, id_: MessageId, *, born: Instant, group: str, at: Instant, taken: bool) -> None:
+    def ask(
+        self,
+        id_: MessageId,
+        *,
+        pk: PartitionKey,
+        born: Instant,
+        group: str,
+        at: Instant,
+        taken: bool,
+    ) -> None:
         """Write a command to one message."""
         kind = self.chance.choice(ASKED_BY_PEOPLE)
         due_at, body, event = None, b"", 0
@@ -53,7 +62,7 @@ class CommandDesk:
         payload = encode_command(
             CommandBody(born=born, group=group, body=body, due_at=due_at, event=event)
         )
-        self._write(CommandEntry(self._id(), kind, id_, PartitionKey(id_), "", "ada", payload), at)
+        self._write(CommandEntry(self._id(), kind, id_, pk, "", "ada", payload), at)
 
     def ask_of_group(self, group: str, *, at: Instant, kind: CommandKind | None = None) -> None:
         """Write an order, and a command to the lane."""

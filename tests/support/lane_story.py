@@ -2,7 +2,7 @@
 
 A word in small letters happens; then the lane decides.  A word in capitals looks at what the lane
 asked for and was not answered yet.  `+250` lets 250 ms pass.  Names stand for messages; one is
-born when it is first named.
+born when it is first named.  `a~k` is a message of ordering key k.
 
     ring:a,b     a doorbell with bodies            hint:a     a doorbell without its body
     row:a        the answer to the read: a's row, stored now; `more:a`: and another page follows
@@ -63,6 +63,12 @@ ActionT = TypeVar("ActionT")
 
 def id_of(name: str) -> MessageId:
     return MessageId(name.encode().ljust(16, b"."))
+
+
+def pk_of(name: str) -> PartitionKey:
+    """Return the partition key of a message; `a~k` shares that of key k."""
+    _, _, key = name.partition("~")
+    return PartitionKey(key.encode().ljust(16, b"_") if key else id_of(name))
 
 
 def name_of(id_: bytes) -> str:
@@ -151,7 +157,7 @@ class LaneStory:
         """Return a message's row, as the buffer has it."""
         id_, born = id_of(name), self.born(name)
         due_at = self.dues.get(name, AT_ONCE)
-        return (at or self.now, id_, PartitionKey(id_), born, attempt, due_at, GROUP)
+        return (at or self.now, id_, pk_of(name), born, attempt, due_at, GROUP)
 
     def born(self, name: str) -> Instant:
         return self.borns.setdefault(name, self.now)
@@ -231,7 +237,7 @@ class LaneStory:
         ids = [id_of(name) for name in names]
         self.lane.on_doorbell(
             message_ids=ids,
-            partition_keys=[PartitionKey(id_) for id_ in ids],
+            partition_keys=[pk_of(name) for name in names],
             borns=[self.born(name) for name in names],
             groups=[GROUP] * len(names),
             bodies=[self.body(name) if with_bodies else Body(b"") for name in names],
@@ -303,7 +309,7 @@ class LaneStory:
         for name in names:
             name, _, attempt = name.partition("=")
             id_, due_at = id_of(name), self.dues[name]
-            rows.append((due_at, id_, PartitionKey(id_), self.born(name), int(attempt or 1), GROUP))
+            rows.append((due_at, id_, pk_of(name), self.born(name), int(attempt or 1), GROUP))
         self.lane.on_timers(TimerPage(rows, resume))
 
     def _moretimers(self, names: list[str]) -> None:

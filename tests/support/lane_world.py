@@ -38,11 +38,11 @@ from pipeline.message import (
     Body,
     BufferRow,
     MessageId,
-    PartitionKey,
     Submission,
     TimerRow,
     encode_body,
     group_key,
+    is_ordered,
     tenant_of,
 )
 from pipeline.outcome import Outcomes, ProviderClass, ReceiptsBy
@@ -51,6 +51,7 @@ from pipeline.route.receipts import ReceiptTerms
 from pipeline.route.retry_policy import RetryPolicy
 from tests.support.command_desk import CommandDesk
 from tests.support.gates import gate_of, unlimited
+from tests.support.order_watch import OrderWatch
 from tests.support.receipts_world import ReceiptsWorld
 from tests.support.suppression_lists import SuppressionLists
 
@@ -128,6 +129,7 @@ class LaneWorld:
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
         self.now = START
+        self.order = OrderWatch(seed)
         self.prompt_reads = self.chance.random() < 0.5  # a store that gives `at` under its lock
         self.faults = self.chance.random()
         self.provider_class = self.chance.choice(list(ProviderClass))
@@ -191,6 +193,8 @@ class LaneWorld:
         )
         self.borns[id_] = earlier(self.now, self.chance.randrange(100))
         kind = self.chance.random()
+        if self.order.give(id_):
+            kind = 1.0  # in order and at a time: that is refused at the door
         if kind < 0.1:
             self.dues[id_] = later(
                 self.now, WINDOWS.near_horizon_ms + self.chance.randrange(15_000)
@@ -205,7 +209,7 @@ class LaneWorld:
     def write_timer(self, id_: MessageId) -> None:
         """A scheduled message is accepted, or its write is repeated."""
         self.timers.add(
-            (self.dues[id_], id_, PartitionKey(id_), self.borns[id_], 1, self.groups[id_])
+            (self.dues[id_], id_, self.order.pk(id_), self.borns[id_], 1, self.groups[id_])
         )
         self.accepted.add(id_)
 
@@ -224,6 +228,7 @@ class LaneWorld:
         id_ = self.chance.choice(sorted(self.accepted))
         self.desk.ask(
             id_,
+            pk=self.order.pk(id_),
             born=self.borns[id_],
             group=self.groups[id_],
             at=self._next_at(),
@@ -239,7 +244,8 @@ class LaneWorld:
         at = self._next_at()
         delay_ms = 0 if self.prompt_reads else self.chance.randrange(WINDOWS.write_deadline_ms)
         born, group = self.borns[id_], self.groups[id_]
-        row: BufferRow = (at, id_, PartitionKey(id_), born, attempt, due_at, group)
+        row: BufferRow = (at, id_, self.order.pk(id_), born, attempt, due_at, group)
+        self.order.on_row(id_, at)
         self.rows.append(Row(at, row, START if self.prompt_reads else later(at, delay_ms)))
 
     def ring(self) -> None:
@@ -257,7 +263,7 @@ class LaneWorld:
         ids = [row.row[1] for row in chosen]
         owner.lane.on_doorbell(
             message_ids=ids,
-            partition_keys=[PartitionKey(id_) for id_ in ids],
+            partition_keys=[self.order.pk(id_) for id_ in ids],
             borns=[self.borns[id_] for id_ in ids],
             groups=[self.groups[id_] for id_ in ids],
             bodies=[Body(b"") if self.chance.random() < 0.1 else self.bodies[id_] for id_ in ids],
@@ -639,6 +645,7 @@ class LaneWorld:
                     self.deferrals_count += 1
                     events.append(Event.DEFER)
                     continue
+                self._check_order(id_)
                 held = self.desk.edited.get(id_, self.bodies[id_])
                 assert held in window.bodies, "handed over other words than it holds"
                 events.append(self._provider_says(id_, chance))
@@ -671,6 +678,18 @@ class LaneWorld:
             owner.errands.append(Errand(window, answer=lambda: answer(second)))
 
         return answer_first
+
+    def _newest_step(self, id_: MessageId) -> int:
+        return max(self.journaled_steps.get(id_, {0}))
+
+    def _check_order(self, id_: MessageId) -> None:
+        if not self.copies[id_]:
+            self.order.check_hand_over(
+                id_,
+                newest_step=self._newest_step,
+                copies=lambda other: self.copies[other],
+                is_overruled=lambda other: other in self.desk.overruled,
+            )
 
     def _references(self, window: act.HandOverWindow, events: bytes | bytearray) -> dict[int, str]:
         if self.receipts is None:
@@ -753,6 +772,7 @@ class LaneWorld:
                 waits = attempt_awaited(Step(max(steps)) if steps else None)
                 assert waits == step >> 24, "claimed, though it does not wait for a claim"
                 self.desk.check_claim(self.groups[id_])
+                self.order.check_claim(id_, self._newest_step)
                 body = self.desk.edited.get(id_, self.bodies[id_])
                 self.lists.check_claim(body, entry.at)
             if step & EVENT_MASK == Event.SUPPRESS:
@@ -800,8 +820,14 @@ class LaneWorld:
             if steps and max(steps) & EVENT_MASK == Event.CLAIM:
                 continue
             awaited = attempt_awaited(Step(max(steps)) if steps else None)
+            offset = self.offset
+            if is_ordered(self.order.pk(id_), id_):
+                # The first row of it, so that a successor finds its place in the line.
+                offset = checkpoint.ordered_offset or checkpoint.offset
+                first_at = min(row.at for row in self.rows if row.row[1] == id_)
+                assert first_at >= offset or id_ in self.desk.overruled, "its place was forgotten"
             assert any(
-                row.row[1] == id_ and row.row[4] == awaited and row.at >= self.offset
+                row.row[1] == id_ and row.row[4] == awaited and row.at >= offset
                 for row in self.rows
             ) or any(
                 timer[1] == id_ and timer[4] == awaited and timer[0] >= self.timer_cursor

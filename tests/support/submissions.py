@@ -18,6 +18,7 @@ def make_submission(
     due_at: int | None = None,
     delay_ms: int | None = None,
     window: str = "",
+    ordering_key: str = "",
 ) -> Submission:
     return Submission(
         tenant=tenant,
@@ -30,6 +31,7 @@ def make_submission(
         due_at=due_at,
         delay_ms=delay_ms,
         window=window,
+        ordering_key=ordering_key,
     )
 
 

@@ -29,7 +29,7 @@ from pipeline.lifecycle import (
     attempt_of,
 )
 from pipeline.limits import Windows
-from pipeline.message import BufferRow, MessageId, tenant_of
+from pipeline.message import BufferRow, MessageId, is_ordered, tenant_of
 
 _DAY_PREFIX: Final = "day:"
 
@@ -247,7 +247,12 @@ class CoreAudit:
                     self._add(
                         FindingKind.MISPLACED, ids[position], f"it belongs on {_name(owner)}", lane
                     )
-            below = [row for row in rows if row[0] < journal.offset]
+            below = [
+                row
+                for row in rows
+                if row[0]
+                < (journal.ordered_offset if is_ordered(row[2], row[1]) else journal.offset)
+            ]
             if below:
                 self._judge_rows_below(lane, below)
 

@@ -17,6 +17,7 @@ class LaneJournal:
     """What a lane's journal says of it."""
 
     offset: Instant
+    ordered_offset: Instant  # of rows with an ordering key
     entries_count: int = 0
     # Steps of the messages that un-retired entries name.
     named: dict[MessageId, list[int]] = field(default_factory=dict)
@@ -33,7 +34,7 @@ def read_lane_journal(
     findings: Findings,
 ) -> LaneJournal:
     """Read all entries, newest first.  `as_of`: of the lane's cells, by book."""
-    journal = LaneJournal(offset=first_offset)
+    journal = LaneJournal(offset=first_offset, ordered_offset=first_offset)
     newest: Checkpoint | None = None
     later: Checkpoint | None = None
     seq_above: int | None = None
@@ -61,6 +62,7 @@ def read_lane_journal(
         if newest is None:
             newest = entry.checkpoint
             journal.offset = newest.offset
+            journal.ordered_offset = newest.ordered_offset or newest.offset
         if later is not None and (
             later.offset < entry.checkpoint.offset
             or later.retired_through < entry.checkpoint.retired_through

@@ -10,12 +10,20 @@ from hypothesis import strategies as st
 
 from pipeline.ingest.accept import AcceptPlan, Settled, core_of, plan_accept, settle
 from pipeline.ingest.chunk import KeyTaken, SubmitChunk
-from pipeline.ingest.ids import batch_ids, born_of, chunk_id, keyed_id
+from pipeline.ingest.ids import batch_ids, born_of, chunk_id, keyed_id, ordering_pk
 from pipeline.ingest.schedule import SendTimes
 from pipeline.instant import Instant, later
 from pipeline.lane_id import band_of
 from pipeline.limits import Windows
-from pipeline.message import AT_ONCE, Body, MessageId, PartitionKey, Submission, decode_body
+from pipeline.message import (
+    AT_ONCE,
+    Body,
+    MessageId,
+    PartitionKey,
+    Submission,
+    decode_body,
+    is_ordered,
+)
 from pipeline.ports import IdempotencyRow
 from tests.support.fake_clock import NOW
 from tests.support.submissions import (
@@ -269,3 +277,59 @@ def test_a_repeat_of_what_is_due_later_has_the_body_of_the_first() -> None:
     assert resolved.due_at == later(NOW, 5_000)
     assert resolved.expires_at == later(NOW, 5_000 + Windows().validity_ms_max)
     assert bodies[first.message_ids[1]] == chunk.bodies[1], "the bytes of others are as they came"
+
+
+# --- ordering keys --------------------------------------------------------------------------------
+
+
+def keyed_in_order(*ordering_keys: str, tenant: str = "acme") -> SubmitChunk:
+    return make_chunk(
+        bodies_of(
+            [
+                make_submission(f"hello {n}", tenant=tenant, ordering_key=key)
+                for n, key in enumerate(ordering_keys)
+            ]
+        ),
+        tenant=tenant,
+    )
+
+
+def test_messages_that_share_an_ordering_key_share_a_lane_in_their_order() -> None:
+    keys = [f"account {n % 7}" for n in range(200)]
+    lanes = settled(plan(keyed_in_order(*keys))).lanes
+    found: dict[PartitionKey, list[MessageId]] = {}
+    for lane, batch in lanes.items():
+        rows = zip(batch.message_rows(), batch.buffer_entries(), strict=True)
+        for (id_, pk, *_), entry in rows:
+            assert entry[:2] == (id_, pk)
+            assert core_of(lane) == GENERATION.core_of(pk)
+            found.setdefault(pk, []).append(id_)
+    ids = plan(keyed_in_order(*keys)).message_ids
+    assert sorted(found.values()) == sorted([list(ids[n::7]) for n in range(7)])
+
+
+def test_an_ordering_key_is_of_its_tenant_and_not_an_id() -> None:
+    def pk_of(tenant: str, key: str) -> PartitionKey:
+        (batch,) = settled(plan(keyed_in_order(key, tenant=tenant))).lanes.values()
+        return batch.keys[0]
+
+    assert pk_of("acme", "a") == pk_of("acme", "a") == ordering_pk(tenant="acme", ordering_key="a")
+    assert len({pk_of("acme", "a"), pk_of("acme", "b"), pk_of("ac", "mea"), pk_of("b", "a")}) == 4
+    assert is_ordered(pk_of("acme", "a"), keyed_id(tenant="acme", key=b"a"))
+
+
+def test_messages_without_an_ordering_key_stay_where_their_ids_are() -> None:
+    lanes = settled(plan(keyed_in_order("", "a", "", "b"))).lanes
+    ids = plan(keyed_in_order("", "a", "", "b")).message_ids
+    pks = {id_: pk for batch in lanes.values() for id_, pk, *_ in batch.message_rows()}
+    assert [is_ordered(pks[id_], id_) for id_ in ids] == [False, True, False, True]
+    plain = settled(plan(make_chunk(some_bodies(50)))).lanes.values()
+    assert all(batch.partition_keys is None for batch in plain)
+
+
+def test_another_ordering_key_under_the_same_key_is_another_content() -> None:
+    first = plan(keyed_in_order("a"))
+    answer = settle(
+        plan(keyed_in_order("b")), first.idempotency_rows, generation=GENERATION, times=TIMES
+    )
+    assert isinstance(answer, KeyTaken)

@@ -72,7 +72,7 @@ def test_the_rows_that_are_remembered_are_bounded_too() -> None:
         name = f"m{number}"
         story.tell(f"+1000 settle row:{name} bodies:{name} settle CLAIM:{name} applied HAND:{name}")
         story.tell("took applied settle")
-    assert len(story.lane._backlog._held) <= AHEAD
+    assert len(story.lane._backlog.held) <= AHEAD
     assert story.lane.offset <= story.born("a")
 
 
