@@ -71,9 +71,14 @@ class Sender:
         *,
         chance: random.Random,
         advice: str,
+        in_flight_max: int = SEND_CHUNKS_IN_FLIGHT_MAX,
     ) -> None:
-        """`advice` tells a person what a repeat does; only who made the keys knows that."""
+        """`advice` tells a person what a repeat does; only who made the keys knows that.
+
+        `in_flight_max`: 1 where chunks must be accepted in their order.
+        """
         self._advice = advice
+        self._in_flight_max = in_flight_max
         self._find_ingesters = find_ingesters
         self._chance = chance
         self._doors: Sequence[IngesterDoor] = ()
@@ -90,7 +95,7 @@ class Sender:
         try:
             async for chunk in chunks:
                 under_way.add(asyncio.get_running_loop().create_task(self._send(chunk)))
-                if len(under_way) >= SEND_CHUNKS_IN_FLIGHT_MAX:
+                if len(under_way) >= self._in_flight_max:
                     done, under_way = await asyncio.wait(
                         under_way, return_when=asyncio.FIRST_COMPLETED
                     )

@@ -23,6 +23,7 @@ WELL_KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "due_at": ("due_at", "send_at"),
     "window": ("send_window",),
     "time_zone": ("time_zone",),
+    "ordering_key": ("ordering_key",),
 }
 
 NUMBER_COLUMNS: Final = frozenset({"phone", "phone_number", "mobile", "msisdn"})

@@ -50,10 +50,16 @@ class FieldOptions:
     window: str | None = None
     time_zone: str | None = None
     expires: str | None = None
+    ordering_key: str | None = None
 
 
 # Where a field's flag has another name.
-_FLAGS: Final = {"due_at": "at", "expires_at": "expires", "time_zone": "time-zone"}
+_FLAGS: Final = {
+    "due_at": "at",
+    "expires_at": "expires",
+    "time_zone": "time-zone",
+    "ordering_key": "ordering-key",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,14 +129,15 @@ class _Resolver:
         tenant = self._tenant()
         group = self._optional("group", options.group, otherwise="")
         priority = self._optional("priority", options.priority, otherwise=DEFAULT_PRIORITY)
-        due_at = self._time("due_at", options.at)
-        window = self._time("window", options.window)
-        expires_at = self._time("expires_at", options.expires)
+        due_at = self._sayable("due_at", options.at)
+        window = self._sayable("window", options.window)
+        expires_at = self._sayable("expires_at", options.expires)
         time_zone = None
         if options.time_zone is not None or not (due_at is window is None):
-            time_zone = self._time("time_zone", options.time_zone)
+            time_zone = self._sayable("time_zone", options.time_zone)
         if time_zone is not None and due_at is window is None:
             raise InputInvalid("--time-zone: says nothing without --at or --window")
+        ordering_key = self._sayable("ordering_key", options.ordering_key)
         metadata = self._metadata()
         key = self._key()
         try:
@@ -145,6 +152,7 @@ class _Resolver:
                 due_at=due_at,
                 window=window,
                 time_zone=time_zone,
+                ordering_key=ordering_key,
                 now=self._now,
                 metadata=metadata,
                 default_region=options.default_region and options.default_region.upper(),
@@ -238,7 +246,7 @@ class _Resolver:
             raise InputInvalid("--tenant: a file is sent for one tenant; write its name")
         return tenant
 
-    def _time(self, name: str, said: str | None) -> FieldSource | None:
+    def _sayable(self, name: str, said: str | None) -> FieldSource | None:
         flag = f"--{_FLAGS.get(name, name)}"
         if said is not None:
             return self._template(name, flag, said)

@@ -70,3 +70,7 @@ ExpiresOption = Annotated[
     str | None,
     typer.Option(help="Template: not after this time, or so long after it is due: 2h."),
 ]
+OrderingKeyOption = Annotated[
+    str | None,
+    typer.Option(help="Template: messages with the same key go out in their order, one at a time."),
+]

@@ -22,6 +22,7 @@ from actors.cli.options import (
     DataOption,
     ExpiresOption,
     JsonOption,
+    OrderingKeyOption,
     TimeZoneOption,
     WindowOption,
 )
@@ -38,7 +39,7 @@ from cluster.runtime.logging import configure_logging
 from cluster.runtime.ray_environment import prepare_ray_environment
 from cluster.runtime.settings import LogLevel, load_settings
 from pipeline.errors import InputInvalid, PlatformNotRunning
-from pipeline.limits import BATCH_KEY_BYTES_MAX
+from pipeline.limits import BATCH_KEY_BYTES_MAX, SEND_CHUNKS_IN_FLIGHT_MAX
 
 _DIGEST: Final = b"digest:"
 
@@ -73,6 +74,7 @@ def send(
     window: WindowOption = None,
     time_zone: TimeZoneOption = None,
     expires: ExpiresOption = None,
+    ordering_key: OrderingKeyOption = None,
     format_name: Annotated[
         str | None, typer.Option("--format", help="jsonl, csv or tsv, if the name does not say.")
     ] = None,
@@ -118,6 +120,7 @@ def send(
         window=window,
         time_zone=time_zone,
         expires=expires,
+        ordering_key=ordering_key,
     )
     now = SystemClock().now()
 
@@ -264,7 +267,15 @@ async def send_opened(
             ),
             tenant=mapping.tenant,
             batch_key=batch_key,
-            sender=Sender(find, chance=random.Random(), advice=advice),
+            sender=Sender(
+                find,
+                chance=random.Random(),
+                advice=advice,
+                # A chunk that overtakes another would change the order of a key.
+                in_flight_max=(
+                    SEND_CHUNKS_IN_FLIGHT_MAX if mapping.plan.ordering_key is None else 1
+                ),
+            ),
             rejects=rejects,
             on_progress=progress.show,
         )

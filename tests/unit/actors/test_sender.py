@@ -243,3 +243,13 @@ async def test_a_chunk_without_an_answer_ends_the_stream() -> None:
     with pytest.raises(PlatformUnanswered):
         async for _ in sender([door]).send_all(chunks(2)):
             pass
+
+
+@in_virtual_time
+async def test_chunks_that_must_keep_their_order_are_sent_one_at_a_time() -> None:
+    door = Door()
+    door.takes_ms = lambda _: 10
+    made = Sender(Pool([door]).find, chance=random.Random(1), advice="", in_flight_max=1)
+    sent = [one.chunk.first_index async for one in made.send_all(chunks(5))]
+    assert sent == sorted(sent)
+    assert door.under_way_max == 1

@@ -269,3 +269,17 @@ def test_hours_by_the_recipients_number_are_not_judged_by_another_zone() -> None
     assert found.window == "daily 09:00-18:00"
     refused = complaint(("to", "text"), channel="sms", time_zone="UTC", **said)
     assert refused == "--expires: is over before the send window opens"
+
+
+def test_an_ordering_key_comes_from_its_column_or_a_template() -> None:
+    columns, row = ("to", "text", "ordering_key"), (NUMBER, "hello", "account 7")
+    assert submission(columns, row, channel="sms").ordering_key == "account 7"
+    assert submission(columns, (*row[:2], ""), channel="sms").ordering_key == ""
+    assert submission(columns, row, channel="sms", ordering_key="to {to}").ordering_key == (
+        f"to {NUMBER}"
+    )
+    assert "--ordering-key: has 300 bytes" in complaint(
+        ("to", "text"), channel="sms", ordering_key="k" * 300
+    )
+    told = complaint(("to", "text"), channel="sms", ordering_key="k", at="in 2h")
+    assert told.startswith("--ordering-key: a message with an ordering key is sent when its turn")
