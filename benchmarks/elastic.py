@@ -36,11 +36,11 @@ _SETTLED_S: Final = 2
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
-def write_messages(path: Path, count: int) -> None:
-    """Write a CSV file of texts that fall into three lanes of each core."""
+def write_messages(path: Path, count: int, *, first: int) -> None:
+    """Write a CSV file of texts that fall into three lanes of each core; no two files are alike."""
     with path.open("w") as file:
         file.write("to,text,priority\n")
-        for number in range(count):
+        for number in range(first, first + count):
             file.write(
                 f"+44770090{number % 1_000:04},Your order {number} has left our house and will be"
                 f" with you tomorrow between 9 and 12; thank you,{_PRIORITIES[number % 3]}\n"
@@ -83,8 +83,9 @@ def run(messages: int, folder: Path, *, senders: int, **variables: str) -> dict[
     }
     os.environ.update(settings)
     files = [folder / f"part-{n}.csv" for n in range(senders)]
-    for file in files:
-        write_messages(file, messages // senders)
+    for n, file in enumerate(files):
+        # The same file sent twice is sent once.
+        write_messages(file, messages // senders, first=n * (messages // senders))
     total = messages // senders * senders
     with (folder / "up.log").open("wb") as log:
         platform = ProcessTree.start(
