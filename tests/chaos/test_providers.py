@@ -44,10 +44,10 @@ MODES = {
 
 
 @contextmanager
-def provider(log: Path, *, seed: int) -> Iterator[dict[str, int]]:
+def provider(log: Path, *, seed: int, modes: str = "") -> Iterator[dict[str, int]]:
     """Run both providers as a process of their own; yields their ports."""
     # Whoever fails for ever is asked ever more rarely; this test is to end.
-    modes = json.dumps({"rules": [{"modes": MODES, "first": FAILS_MAX}]})
+    modes = modes or json.dumps({"rules": [{"modes": MODES, "first": FAILS_MAX}]})
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "cluster.egress.simulator"),
