@@ -31,7 +31,7 @@ from pipeline.lane.window import (
     add_expiry_line,
     lines_bytes,
 )
-from pipeline.lifecycle import Event, next_claim
+from pipeline.lifecycle import Event
 from pipeline.limits import (
     CLAIM_PAUSE_MS_MAX,
     CLAIM_PAUSE_MS_MIN,
@@ -45,7 +45,6 @@ from pipeline.outcome import Outcomes
 from pipeline.route.provider_class import OWNER_LOST
 from pipeline.route.retry_policy import RetryPolicy
 
-_FIRST_CLAIM: Final = next_claim(None)
 _TAKEN: Final = bytes([Event.TAKE])
 _GIVEN_UP_AT_ONCE: Final = OUTCOME_DETAILS_BYTES_MAX // (4 * OUTCOME_DETAIL_CHARS_MAX + 8)
 

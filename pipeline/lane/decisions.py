@@ -93,17 +93,13 @@ class Decisions:
         """Rule on what may have been handed over before the data was restored."""
         if self._guard is None:
             return None
-        rulings = fitting(
+        return self._batch_of(
             [
                 Ruling(id_, row.pk, row.born, row.group, row.fold, Event.LOSE_ANSWER)
                 for id_, row in islice(self._guard.suspects.items(), RULINGS_AT_ONCE_MAX)
-            ]
+            ],
+            reason=RESTORED,
         )
-        if not rulings:
-            return None
-        held = [ruling.id for ruling in rulings]
-        self._backlog.begin_ruling(held)
-        return Batch(rulings=rulings, held=held, reason=RESTORED)
 
     def _by_orders(self, now: Instant) -> Batch | None:
         """Rule on what could be claimed, were its group not stopped."""
@@ -127,12 +123,7 @@ class Decisions:
                     body=row.body,
                 )
             )  # fmt: skip
-        rulings = list(fitting(rulings))
-        if not rulings:
-            return None
-        held = [ruling.id for ruling in rulings]
-        self._backlog.begin_ruling(held)
-        return Batch(rulings=rulings, held=held, reason="its group is stopped")
+        return self._batch_of(rulings, reason="its group is stopped")
 
     def _by_age(self, now: Instant) -> Batch | None:
         """Let what waits for too long wait in the timers: it keeps entries from retiring."""
@@ -158,12 +149,16 @@ class Decisions:
                     due_at=due_at, body=row.body,
                 )
             )  # fmt: skip
-        rulings = list(fitting(rulings))
-        if not rulings:
+        return self._batch_of(rulings, reason="it waited for too long")
+
+    def _batch_of(self, rulings: Sequence[Ruling], *, reason: str) -> Batch | None:
+        """Return as many as fit in one body; nothing else happens to these until then."""
+        chosen = fitting(rulings)
+        if not chosen:
             return None
-        held = [ruling.id for ruling in rulings]
+        held = [ruling.id for ruling in chosen]
         self._backlog.begin_ruling(held)
-        return Batch(rulings=rulings, held=held, reason="it waited for too long")
+        return Batch(rulings=chosen, held=held, reason=reason)
 
     def take_ready(self) -> Batch:
         """Return the batch that the next append carries."""

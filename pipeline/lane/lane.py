@@ -19,7 +19,6 @@ messages a call, the cost of a message is a few dictionary operations.
 
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
-from typing import Final
 
 from pipeline.instant import Instant, later
 from pipeline.lane.actions import Action, Append
@@ -43,7 +42,7 @@ from pipeline.lane.testimony import Testimony
 from pipeline.lane.timers import Timers
 from pipeline.lane.window import Candidate
 from pipeline.later import CommandEntry, ReceiptRow, TimerPage
-from pipeline.lifecycle import Step, next_claim
+from pipeline.lifecycle import Step
 from pipeline.limits import (
     ENTRIES_UNRETIRED_MAX,
     JOURNAL_LINES_BYTES_MAX,
@@ -54,8 +53,6 @@ from pipeline.outcome import Outcomes
 from pipeline.ports import BookCell, BufferPage
 from pipeline.route.retry_policy import RetryPolicy
 from pipeline.route.suppression import SuppressionKey
-
-_FIRST_CLAIM: Final = next_claim(None)
 
 
 class Lane:
