@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from cluster.egress.simulator.log import LogLine, read_log
-from tests.chaos.test_providers import provider
+from tests.support.both_providers import both_providers
 from tests.support.platform_process import PlatformProcess, begin, eventually, shardpost
 from tests.support.seed import seeded_random
 
@@ -86,7 +86,7 @@ def test_every_key_goes_out_in_the_order_of_submission(tmp_path: Path) -> None:
                 rows.writerow([f"s{submitter}.k{key}.n{number}@example.org", "hello", f"k{key}"])
     modes = json.dumps({"rules": [{"modes": MODES, "first": FAILS_MAX}]})
     with (
-        provider(log, seed=chance.randrange(2**31), modes=modes) as ports,
+        both_providers(log, seed=chance.randrange(2**31), modes=modes) as ports,
         PlatformProcess(data, variables(ports)) as platform,
     ):
         words = ("--channel", "email", "--group", "g", "--data", str(data))

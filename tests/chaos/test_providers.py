@@ -5,20 +5,17 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from cluster.egress.simulator.log import LogLine, read_log
+from tests.support.both_providers import both_providers
 from tests.support.platform_process import (
-    ROOT,
     PlatformProcess,
     begin,
-    environment,
     eventually,
     shardpost,
 )
@@ -43,29 +40,9 @@ MODES = {
 }
 
 
-@contextmanager
-def provider(log: Path, *, seed: int, modes: str = "") -> Iterator[dict[str, int]]:
-    """Run both providers as a process of their own; yields their ports."""
-    # Whoever fails for ever is asked ever more rarely; this test is to end.
-    modes = modes or json.dumps({"rules": [{"modes": MODES, "first": FAILS_MAX}]})
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "cluster.egress.simulator"),
-            *("--http", "0", "--smtp", "0", "--log", str(log)),
-            *("--modes", modes, "--seed", str(seed)),
-        ],
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        yield json.loads(process.stdout.readline())
-    finally:
-        process.terminate()
-        process.wait(30)
-        process.stdout.close()
+def failing() -> str:
+    """Return the modes; who fails for ever is asked ever more rarely, and this test is to end."""
+    return json.dumps({"rules": [{"modes": MODES, "first": FAILS_MAX}]})
 
 
 def variables(ports: dict[str, int]) -> dict[str, str]:
@@ -158,7 +135,7 @@ def test_providers_take_everything_once_whatever_they_and_the_actors_do(tmp_path
     log = tmp_path / "provider.jsonl"
     data = tmp_path / "data"
     with (
-        provider(log, seed=chance.randrange(2**31)) as ports,
+        both_providers(log, seed=chance.randrange(2**31), modes=failing()) as ports,
         PlatformProcess(data, variables(ports)) as platform,
     ):
         texts = Sending(data, "sms", "http", "+44770090{:04}")

@@ -7,23 +7,19 @@ later.
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from cluster.egress.simulator.log import LogLine, read_log
 from cluster.egress.simulator.modes import Chooser, ReceiptMode, parse_behaviour
+from tests.support.both_providers import both_providers
 from tests.support.free_port import free_port
 from tests.support.platform_process import (
-    ROOT,
     PlatformProcess,
-    environment,
     eventually,
     shardpost,
 )
@@ -51,28 +47,6 @@ def behaviour(port: int) -> str:
             },
         }
     )
-
-
-@contextmanager
-def provider(log: Path, bounces: Path, *, seed: int, modes: str) -> Iterator[dict[str, int]]:
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "cluster.egress.simulator"),
-            *("--http", "0", "--smtp", "0", "--log", str(log), "--bounces", str(bounces)),
-            *("--modes", modes, "--seed", str(seed)),
-        ],
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        yield json.loads(process.stdout.readline())
-    finally:
-        process.terminate()
-        process.wait(30)
-        process.stdout.close()
 
 
 def variables(ports: dict[str, int], *, port: int, bounces: Path) -> dict[str, str]:
@@ -149,7 +123,7 @@ def test_what_providers_say_later_reaches_every_message_whoever_is_killed(tmp_pa
     log, data, bounces = tmp_path / "provider.jsonl", tmp_path / "data", tmp_path / "bounces"
     modes = behaviour(port)
     with (
-        provider(log, bounces, seed=seed, modes=modes) as ports,
+        both_providers(log, seed=seed, modes=modes, bounces=bounces) as ports,
         PlatformProcess(data, variables(ports, port=port, bounces=bounces)) as platform,
     ):
         for group, recipient in (("sms", "+4477009{:05}"), ("email", "reader{}@example.org")):
