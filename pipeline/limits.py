@@ -105,6 +105,8 @@ SEND_PATIENCE_MS: Final = 120_000
 # Claims of a lane for each message that its connector can hand over at once: enough that no slot
 # waits for an append, few enough that a crash leaves little in doubt.
 CLAIMS_PER_HAND_OVER_MAX: Final = 4
+# What has come due goes first; but so many of it for one that is fresh, where there are both.
+DUE_PER_FRESH: Final = 7
 # A connector that could not be reached is left alone for this long, doubling.
 CLAIM_PAUSE_MS_MIN: Final = 100
 CLAIM_PAUSE_MS_MAX: Final = 5_000
@@ -344,6 +346,11 @@ class Windows:
     def read_ahead_rows_max(self) -> int:
         """How many unresolved rows a lane holds in memory at most."""
         return 4 * self.claims_open_max
+
+    @property
+    def due_rows_max(self) -> int:
+        """How many messages that have come due a lane holds beside them."""
+        return 2 * self.claims_open_max
 
     def __post_init__(self) -> None:
         for field in fields(self):

@@ -7,17 +7,19 @@ meanwhile its id is pending.  A row without a body waits for it.  What the curso
 remembered until it is resolved, wherever it waits: the offset may not pass it.
 
 The number of messages in memory is bounded.  What does not fit stays in the buffer: the lane lags,
-and the cursor comes by.
+and the cursor comes by.  What has come due has a bound of its own, and goes first (`in_turn`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
 from pipeline.instant import Instant, later
-from pipeline.lane.actions import Action, ReadBodies, ReadFolds, ReadRows
+from pipeline.lane.actions import Action, ReadFolds, ReadRows
+from pipeline.lane.bodyless import Bodyless
 from pipeline.lane.due_later import DueLater
 from pipeline.lane.group_orders import GroupOrders
 from pipeline.lane.held import HeldRows
+from pipeline.lane.in_turn import InTurn
 from pipeline.lane.order import Order
 from pipeline.lane.recent import RecentSet
 from pipeline.lane.restored import RestoreGuard
@@ -63,10 +65,8 @@ class Backlog:
         self._pending: dict[MessageId, list[tuple[Candidate, int]]] = {}
         self._folds_asked = False
         self._folds_not_before = now
-        self._bodyless: dict[MessageId, Candidate] = {}
-        self._bodies_asked = False
-        self._bodies_not_before = now
-        self._queue: dict[MessageId, Candidate] = {}
+        self._bodyless = Bodyless(windows=windows, now=now)
+        self._queue = InTurn()
         # What is ruled on now, and rows of it that came meanwhile.
         self._ruled: set[MessageId] = set()
         self._stashed: dict[MessageId, list[tuple[Candidate, int]]] = {}
@@ -76,7 +76,6 @@ class Backlog:
         self.held = HeldRows(recent, stashed=self._stashed, is_here=self._is_here)
 
         self.rows_read_count = 0
-        self.bodies_missing_count = 0
         self.doorbells_dropped_count = 0
 
     # --- what its lane may ask ----------------------------------------------------------------
@@ -84,6 +83,16 @@ class Backlog:
     def __len__(self) -> int:
         """Return how many messages are in memory, due and not claimed."""
         return len(self._queue) + len(self._bodyless) + len(self._pending) + len(self._suspects)
+
+    @property
+    def _due_count(self) -> int:
+        return len(self._queue.due) + len(self._bodyless.due)
+
+    @property
+    def _room(self) -> int:
+        """How many more messages that are fresh fit in memory."""
+        due_count = min(self._due_count, self._windows.due_rows_max)
+        return self._windows.read_ahead_rows_max - (len(self) - due_count)
 
     @property
     def has_candidates(self) -> bool:
@@ -99,6 +108,11 @@ class Backlog:
     def timers_room(self) -> int:
         """How many timers may be read now."""
         return min(self._windows.claims_open_max - len(self._pending), self.later_room)
+
+    @property
+    def bodies_missing_count(self) -> int:
+        """How many bodies were asked for in vain."""
+        return self._bodyless.missing_count
 
     @property
     def is_reading(self) -> bool:
@@ -136,11 +150,11 @@ class Backlog:
     def first_candidates(self, count: int) -> list[tuple[MessageId, Candidate]]:
         """Return up to `count` messages that may be claimed, the first first."""
         if not self._ruled and not self._orders:
-            return list(islice(self._queue.items(), count))
+            return list(islice(self._queue.in_turn(), count))
         ruled, orders = self._ruled, self._orders
         free = (
             item
-            for item in self._queue.items()
+            for item in self._queue.in_turn()
             if item[0] not in ruled and not orders.is_stopped(item[1].group)
         )
         return list(islice(free, count))
@@ -150,7 +164,7 @@ class Backlog:
         ruled, orders = self._ruled, self._orders
         stopped = (
             item
-            for item in self._queue.items()
+            for item in self._queue.in_turn()
             if orders.is_stopped(item[1].group) and item[0] not in ruled
         )
         return list(islice(stopped, count))
@@ -180,8 +194,8 @@ class Backlog:
     def withdraw(self, ids: Iterable[MessageId]) -> None:
         """Forget what waits of these messages: the next entry rules on them."""
         for id_ in ids:
-            self._queue.pop(id_, None)
-            self._bodyless.pop(id_, None)
+            self._queue.pop(id_)
+            self._bodyless.pop(id_)
             self.later.withdraw(id_)
             self._pending.pop(id_, None)
 
@@ -191,8 +205,7 @@ class Backlog:
 
     def claim(self, ids: Iterable[MessageId]) -> None:
         """Let go of candidates that the next entry names."""
-        for id_ in ids:
-            del self._queue[id_]
+        self._queue.take(ids)
 
     def put_back(self, id_: MessageId, candidate: Candidate) -> None:
         """Take a message back whose claim certainly ended without a hand-over."""
@@ -201,9 +214,7 @@ class Backlog:
         elif candidate.body is None:
             self._wait_for_body(id_, candidate)
         else:
-            # A row may have asked for its body meanwhile.
-            self._bodyless.pop(id_, None)
-            self._queue[id_] = candidate
+            self._let_claim(id_, candidate)
 
     # --- events -------------------------------------------------------------------------------
 
@@ -222,7 +233,7 @@ class Backlog:
         if has_ordered := partitions != message_ids:
             # What came before them only a read can tell.
             self._read_wanted = True
-        room = 0 if self._is_lagging else self._windows.read_ahead_rows_max - len(self)
+        room = 0 if self._is_lagging else self._room
         if room < len(message_ids):
             self.doorbells_dropped_count += len(message_ids) - max(room, 0)
             self._read_wanted = True
@@ -230,21 +241,23 @@ class Backlog:
                 return
         floor = offset - self._prompt_us
         recent, queue, pending, bodyless = self._recent, self._queue, self._pending, self._bodyless
-        waiting = self.later
+        waiting, fresh, due = self.later, queue.fresh, queue.due
+        fresh_bodyless, due_bodyless = bodyless.fresh, bodyless.due
         rows = zip(message_ids, partition_keys, borns, groups, bodies, strict=True)
         for id_, pk, born, group, body in islice(rows, room):
             # Below the floor an id may be forgotten: only its row can tell, with the timeline.
-            if born < floor or id_ in recent or id_ in pending or id_ in queue or id_ in waiting:
+            if born < floor or id_ in recent or id_ in pending or id_ in fresh or id_ in waiting:
+                continue
+            if id_ in due:
                 continue
             if has_ordered and is_ordered(pk, id_):
                 continue
-            hinted = bodyless.get(id_)
+            hinted = fresh_bodyless.get(id_) or due_bodyless.get(id_)
             candidate = hinted or Candidate(pk, born, group, None, body)
-            if not body:
-                bodyless.setdefault(id_, candidate)
-            else:
-                bodyless.pop(id_, None)
-                queue[id_] = candidate._replace(body=body) if hinted else candidate
+            if hinted is None:
+                (fresh if body else fresh_bodyless)[id_] = candidate
+            elif body:
+                self._let_claim(id_, candidate._replace(body=body))
 
     def on_rows(self, page: BufferPage, *, through: Instant, offset: Instant) -> None:
         """See `Lane.on_rows`; `offset` is the journaled one."""
@@ -286,23 +299,11 @@ class Backlog:
         self, asked: Iterable[MessageId], bodies: Mapping[MessageId, Body], *, now: Instant
     ) -> None:
         """See `Lane.on_bodies`."""
-        self._bodies_asked = False
-        for id_ in asked:
-            candidate = self._bodyless.pop(id_, None)
-            if candidate is None:
-                continue
-            body = bodies.get(id_)
-            if body is not None:
-                self._queue[id_] = candidate._replace(body=body)
-            else:
-                self._bodyless[id_] = candidate
-                self._bodies_not_before = later(now, self._windows.idle_read_ms)
-                self.bodies_missing_count += 1
+        self._bodyless.on_bodies(asked, bodies, self._queue, now=now)
 
     def on_bodies_failed(self, *, now: Instant) -> None:
         """See `Lane.on_bodies_failed`."""
-        self._bodies_asked = False
-        self._bodies_not_before = later(now, self._windows.checkpoint_ms)
+        self._bodyless.on_failed(now=now)
 
     def on_folds(self, asked: Iterable[MessageId], folds: Mapping[MessageId, Step]) -> None:
         """See `Lane.on_folds`."""
@@ -329,7 +330,7 @@ class Backlog:
         self.order.on_clock_set_back(now)
         self._read_at = min(self._read_at, now)
         self._folds_not_before = min(self._folds_not_before, now)
-        self._bodies_not_before = min(self._bodies_not_before, now)
+        self._bodyless.on_clock_set_back(now)
 
     # --- decisions ----------------------------------------------------------------------------
 
@@ -342,7 +343,7 @@ class Backlog:
             return actions
         if not (self._read_wanted or self._resume is not None or now >= self.next_read_at):
             return actions
-        room = self._windows.read_ahead_rows_max - len(self) - open_count
+        room = self._room - open_count
         if room < self._windows.claims_open_max or not self.later_room or self.order.is_full:
             self._is_lagging = True
             return actions
@@ -362,15 +363,7 @@ class Backlog:
             actions.append(
                 ReadFolds(keys=[(rows[0][0].pk, id_) for id_, rows in self._pending.items()])
             )
-        if self._bodyless and not self._bodies_asked and now >= self._bodies_not_before:
-            room = 2 * self._windows.claims_open_max - len(self._queue)
-            if room > 0:
-                self._bodies_asked = True
-                actions.append(
-                    ReadBodies(
-                        keys=[(row.pk, id_) for id_, row in islice(self._bodyless.items(), room)]
-                    )
-                )
+        actions.extend(self._bodyless.look_up(self._queue, now))
         return actions
 
     def _unresolved(self, rows: Sequence[BufferRow]) -> Sequence[BufferRow]:
@@ -425,14 +418,21 @@ class Backlog:
         if candidate.due_at:
             self.later.add(id_, candidate)
         else:
-            self._bodyless[id_] = candidate
+            self._bodyless.add(id_, candidate)
+
+    def _let_claim(self, id_: MessageId, candidate: Candidate) -> None:
+        # A row may have asked for its body meanwhile.
+        self._bodyless.pop(id_)
+        self._queue.add(id_, candidate)
 
     def _take_what_is_due(self, now: Instant) -> None:
-        """Let what is due be claimed, up to F more than the cursor reads ahead.
+        """Let what is due be claimed, beside what the cursor reads ahead.
 
-        So neither keeps the other out: rows are read while they have room, and what waited for its
-        time comes in beside them.
+        So neither keeps the other out: each has room of its own.
         """
-        room = self._windows.read_ahead_rows_max + self._windows.claims_open_max - len(self)
+        room = self._windows.due_rows_max - self._due_count
         for id_, candidate in self.later.take_due(now, room=room):
-            self.put_back(id_, candidate)
+            if candidate.body is None:
+                self._bodyless.add(id_, candidate)
+            else:
+                self._let_claim(id_, candidate)

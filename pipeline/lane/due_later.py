@@ -43,7 +43,7 @@ class DueLater:
             _, id_ = heappop(self._due)
             candidate = self._waiting.pop(id_, None)
             if candidate is not None:
-                taken.append((id_, candidate._replace(due_at=Instant(0))))
+                taken.append((id_, candidate))
         return taken
 
     def timers_of(self, group: str) -> list[TimerRow]:

@@ -1,0 +1,66 @@
+"""What a lane would claim and whose body is not here: rows say what to send, not what it says."""
+
+from collections.abc import Iterable, Mapping
+from itertools import islice
+
+from pipeline.instant import Instant, later
+from pipeline.lane.actions import ReadBodies
+from pipeline.lane.in_turn import InTurn
+from pipeline.limits import Windows
+from pipeline.message import Body, MessageId, PartitionKey
+
+
+class Bodyless(InTurn):
+    """Those of one owner; one read of bodies is under way at a time."""
+
+    def __init__(self, *, windows: Windows, now: Instant) -> None:
+        super().__init__()
+        self._windows = windows
+        self._is_asked = False
+        self._not_before = now
+        self.missing_count = 0
+
+    def look_up(self, ready: InTurn, now: Instant) -> list[ReadBodies]:
+        """Return the read of those bodies that are wanted soon, as long as few are `ready`."""
+        if not self or self._is_asked or now < self._not_before:
+            return []
+        most = 2 * self._windows.claims_open_max
+        keys: list[tuple[PartitionKey, MessageId]] = [
+            (row.pk, id_)
+            # What is due has room of its own, however much of the other kind is ready.
+            for bodied, waiting in ((ready.due, self.due), (ready.fresh, self.fresh))
+            for id_, row in islice(waiting.items(), max(most - len(bodied), 0))
+        ]
+        self._is_asked = bool(keys)
+        return [ReadBodies(keys=keys)] if keys else []
+
+    def on_bodies(
+        self,
+        asked: Iterable[MessageId],
+        bodies: Mapping[MessageId, Body],
+        ready: InTurn,
+        *,
+        now: Instant,
+    ) -> None:
+        """Let be `ready` whose bodies came; the others are asked for again later."""
+        self._is_asked = False
+        for id_ in asked:
+            candidate = self.pop(id_)
+            if candidate is None:
+                continue
+            body = bodies.get(id_)
+            if body is not None:
+                ready.add(id_, candidate._replace(body=body))
+            else:
+                self.add(id_, candidate)
+                self._not_before = later(now, self._windows.idle_read_ms)
+                self.missing_count += 1
+
+    def on_failed(self, *, now: Instant) -> None:
+        """Note that bodies could not be read."""
+        self._is_asked = False
+        self._not_before = later(now, self._windows.checkpoint_ms)
+
+    def on_clock_set_back(self, now: Instant) -> None:
+        """Wait for no instant that is further ahead than it was meant."""
+        self._not_before = min(self._not_before, now)
