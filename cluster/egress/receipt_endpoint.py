@@ -22,6 +22,7 @@ from pipeline.limits import (
 _MS_PER_S: Final = 1_000
 _RETRY_AFTER_S: Final = "1"
 _SHUTDOWN_S: Final = 2.0
+_TURNS_TO_CONNECT: Final = 4
 
 
 class CallbackReply(NamedTuple):
@@ -43,6 +44,7 @@ class ReceiptEndpoint:
         self._port = port
         self._in_flight = 0
         self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
 
     async def start(self, take: TakeCallback) -> int:
         """Listen, and return the port.  Raises OSError if that cannot be."""
@@ -56,19 +58,32 @@ class ReceiptEndpoint:
             app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S
         )
         await runner.setup()
+        assert runner.server is not None
         try:
-            await web.TCPSite(runner, self._host, self._port).start()
+            self._listener = await asyncio.get_running_loop().create_server(
+                runner.server, self._host, self._port
+            )
         except BaseException:
             await runner.cleanup()
             raise
         self._runner = runner
-        return int(runner.addresses[0][1])
+        return int(self._listener.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
         """Listen no more; what is being answered has a moment."""
         runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
+        listener, self._listener = self._listener, None
+        if runner is None or listener is None:
+            return
+        loop = asyncio.get_running_loop()
+        for listening in listener.sockets:
+            loop.remove_reader(listening.fileno())
+        # Whom the loop has just accepted becomes a connection some turns later; to a listener that
+        # is closed by then it is lost, and hangs (CPython gh-109564).
+        for _ in range(_TURNS_TO_CONNECT):
+            await asyncio.sleep(0)
+        listener.close()
+        await runner.cleanup()
 
     async def _answer(self, request: web.Request, take: TakeCallback) -> web.Response:
         if self._in_flight >= CALLBACKS_IN_FLIGHT_MAX:

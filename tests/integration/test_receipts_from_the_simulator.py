@@ -3,8 +3,9 @@
 import asyncio
 import base64
 import json
+import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 
@@ -220,6 +221,24 @@ async def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
         second = ReceiptEndpoint(host="127.0.0.1", port=side.port)
         with pytest.raises(OSError, match="in use"):
             await second.start(_never)
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_who_calls_while_the_endpoint_closes_is_not_left_hanging(turns: int) -> None:
+    endpoint = ReceiptEndpoint(host="127.0.0.1", port=0)
+    port = await endpoint.start(_never)
+    with ExitStack() as calls:
+        callers = [
+            calls.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            for _ in range(3)
+        ]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await endpoint.close()
+        await asyncio.sleep(0)  # what was closed in this turn ends in the next
+        for caller in callers:
+            with suppress(ConnectionResetError):
+                assert caller.recv(1) == b""
 
 
 async def _never(*_: object) -> CallbackReply:
