@@ -13,6 +13,8 @@ export MESSAGES
 
 BIN := .venv/bin
 STAMP := .venv/.set-up
+PARALLEL := -n auto --maxprocesses 8 --dist worksteal
+FAST_TMP := $(shell test -w /dev/shm && echo /dev/shm)
 FAST_TESTS := $(wildcard tests/unit tests/property tests/contract tests/simulation)
 SLOW_TESTS := $(wildcard tests/integration tests/chaos tests/acceptance)
 
@@ -52,12 +54,20 @@ types: $(STAMP)
 imports: $(STAMP)
 	$(BIN)/lint-imports --no-logo
 
+# What a fast test stores is gone with it, so it may lie in memory where there is such a folder.
+fast-tests: export TMPDIR := $(or $(FAST_TMP),$(TMPDIR))
+fast-tests: export PYTHONDONTWRITEBYTECODE :=
 fast-tests: $(STAMP)
-	$(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist worksteal $(FAST_TESTS)
+	$(BIN)/python -m pytest -q $(PARALLEL) $(FAST_TESTS)
 
 .PHONY: test
-test: check ## everything: check, then integration, chaos and acceptance tests
-	$(if $(SLOW_TESTS),$(BIN)/python -m pytest $(SLOW_TESTS))
+test: check simulate ## everything: check, 3,000 seeds, integration, chaos and acceptance tests
+	$(BIN)/python -m pytest $(SLOW_TESTS)
+
+.PHONY: simulate
+simulate: SEEDS ?= 0:+3000
+simulate: $(STAMP) ## the lane under random faults: SEEDS=0:+3000, or SEEDS=7 for that one again
+	SHARDPOST_SIMULATION_SEEDS=$(SEEDS) $(BIN)/python -m pytest -q $(PARALLEL) tests/simulation
 
 # Every round is another seed; MESSAGES of each provider and FAULTS a round can be named, too.
 .PHONY: chaos

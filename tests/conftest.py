@@ -6,6 +6,7 @@ verdict that left something out is none.
 """
 
 import asyncio
+import gc
 import os
 import socket
 import subprocess
@@ -27,6 +28,13 @@ settings.register_profile(
 settings.load_profile("any machine")
 
 pytest_plugins = ("pytester",)
+
+
+def pytest_collection_finish() -> None:
+    """Take the thousands of collected tests out of every later look for garbage."""
+    gc.collect()
+    gc.freeze()
+
 
 _TESTS = Path(__file__).resolve().parent
 _STILL_FOLDERS = (_TESTS / "unit", _TESTS / "property")

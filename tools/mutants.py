@@ -30,6 +30,8 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 TABLE: Final = ROOT / "tests" / "mutants.toml"
 FAST_TESTS: Final = ("tests/unit", "tests/property", "tests/contract", "tests/simulation")
+# Some breaks show only where several faults meet.
+SEEDS: Final = "0:+400"
 # These look at the text of the tree and would notice any break, whatever it means.
 TEXT_TESTS: Final = ("tests/unit/tools", "tests/unit/test_repository.py")
 
@@ -168,7 +170,11 @@ class TreeCopy:
 
     def _run(self, arguments: Sequence[str], *, time_limit_s: float) -> tuple[int | None, str]:
         # No bytecode is written: two breaks of one length in one second would share it.
-        environment = os.environ | {"PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = os.environ | {
+            "PYTHONPATH": str(self.root),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "SHARDPOST_SIMULATION_SEEDS": SEEDS,
+        }
         with subprocess.Popen(
             (sys.executable, *arguments),
             cwd=self.root,

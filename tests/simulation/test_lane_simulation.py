@@ -1,6 +1,6 @@
 """A lane under everything that can go wrong between any two steps, from a seed.
 
-`SHARDPOST_SIMULATION_SEED=<seed>` runs one seed again.
+`make simulate SEEDS=7` runs one seed again, `SEEDS=0:+3000` so many from the first on.
 """
 
 import os
@@ -9,11 +9,15 @@ import pytest
 
 from tests.support.lane_world import LaneWorld
 
-SEEDS = (
-    [int(os.environ["SHARDPOST_SIMULATION_SEED"])]
-    if "SHARDPOST_SIMULATION_SEED" in os.environ
-    else list(range(400))
-)
+
+def _asked_seeds(text: str) -> range:
+    """Return the seeds that `7` or `0:+3000` names."""
+    first, _, count = text.partition(":+")
+    return range(int(first), int(first) + int(count or "1"))
+
+
+# Enough to see a coarse mistake within seconds; `make test` and `make mutants` ask for more.
+SEEDS = _asked_seeds(os.environ.get("SHARDPOST_SIMULATION_SEEDS", "0:+100"))
 STEPS = 300
 
 
@@ -58,5 +62,5 @@ def run(seed: int) -> LaneWorld:
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_is_lost_nothing_is_sent_twice_and_the_books_close(seed: int) -> None:
-    print(f"SHARDPOST_SIMULATION_SEED={seed}")  # noqa: T201 -- shown when the test fails
+    print(f"make simulate SEEDS={seed}")  # noqa: T201 -- shown when the test fails
     run(seed).check_end()
