@@ -403,6 +403,8 @@ class Backlog:
                 self.order.on_step(candidate.pk, id_, step)
         elif id_ in self._pending:
             self._pending[id_].append((candidate, attempt))
+        elif self.order.is_early(id_):  # which of its attempts counts is known at its turn
+            self.order.keep_early(id_, candidate, attempt)
         elif not self._is_here(id_):
             self._pending[id_] = [(candidate, attempt)]
 

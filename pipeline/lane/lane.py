@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 
 from pipeline.instant import Instant, later
-from pipeline.lane.actions import Action, Append
+from pipeline.lane.actions import Action, Append, WriteLater, WriteRuled
 from pipeline.lane.admission import Admission
 from pipeline.lane.backlog import Backlog
 from pipeline.lane.claims import Claims
@@ -396,12 +396,8 @@ class Lane:
             self._wait_again(id_, candidate, again)
 
     def _wait_again(self, id_: MessageId, candidate: Candidate, timer: TimerRow | None) -> None:
-        if timer is not None:
-            if not self._timers.may_have_passed(timer[0]):
-                return
-            # Its slice was read while it was being written.
-            self._timers.hold(timer)
-        self._backlog.put_back(id_, candidate)
+        if timer is None or self._timers.on_journaled(timer):
+            self._backlog.put_back(id_, candidate)
 
     def on_fenced(self) -> None:
         """Take the definite no: a newer epoch owns the lane.  Nothing more is done."""
@@ -502,6 +498,9 @@ class Lane:
                 self._claims.on_proof(id_, now=now)
             # What is due now is a candidate from here on.
             actions.extend(self._claims.look_up(now))
+        for action in actions:
+            if isinstance(action, WriteLater | WriteRuled):
+                self._timers.on_writing(action.timers)
         if self._in_flight is None:
             self._decide_append(now, actions)
             entry = self._in_flight_entry

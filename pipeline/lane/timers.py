@@ -6,7 +6,7 @@ in the fold of its message, as only that can say whether it still counts, and ho
 it is resolved.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
 
 from pipeline.instant import Instant, later
@@ -31,12 +31,10 @@ class Timers:
         self._not_before = now
         # A heap: what this owner writes itself comes between what it reads.
         self._held: list[tuple[Instant, MessageId, int]] = []
+        # What is being written by this owner: no entry says yet that anybody waits for it.
+        self._unjournaled: dict[tuple[MessageId, int], Instant] = {}
         self._newest_due_at: Instant | None = None
         self.rows_read_count = 0
-
-    def may_have_passed(self, due_at: Instant) -> bool:
-        """Return whether a timer that is written only now may not be read any more."""
-        return due_at < (self._reading_through if self.is_behind else self._loaded_through)
 
     @property
     def newest_due_at(self) -> Instant | None:
@@ -58,16 +56,30 @@ class Timers:
         held = self._held
         while held and is_resolved(held[0][1], held[0][2]):
             heappop(held)
-        return min(self._cursor, held[0][0]) if held else self._cursor
+        before = min(self._cursor, held[0][0]) if held else self._cursor
+        return min(before, *self._unjournaled.values()) if self._unjournaled else before
 
     def forget_resolved(self, is_resolved: Callable[[MessageId, int], bool]) -> None:
         """Let go of the resolved ones in the middle, so that one old timer costs no memory."""
         self._held = [row for row in self._held if not is_resolved(row[1], row[2])]
         heapify(self._held)
 
-    def hold(self, row: TimerRow) -> None:
-        """Note a timer that this owner wrote itself into a slice that it had read already."""
-        heappush(self._held, (row[0], row[1], row[4]))
+    def on_writing(self, rows: Iterable[TimerRow]) -> None:
+        """Let timers that this owner writes hold the cursor until an entry names their attempts."""
+        for due_at, id_, _, _, attempt, _ in rows:
+            self._unjournaled[id_, attempt] = due_at
+
+    def on_journaled(self, row: TimerRow) -> bool:
+        """Take it that an entry names a written timer; return whether it will be read no more."""
+        due_at, id_, _, _, attempt, _ = row
+        self._unjournaled.pop((id_, attempt), None)
+        # A slice that is being read may have been read before the timer was there.
+        may_be_unread = due_at >= (
+            self._reading_through if self.is_behind else self._loaded_through
+        )
+        if not may_be_unread:
+            heappush(self._held, (due_at, id_, attempt))
+        return not may_be_unread
 
     def decide(self, now: Instant, *, room: int) -> list[Action]:
         """Return what is to be read now, up to `room` timers."""

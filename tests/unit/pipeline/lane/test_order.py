@@ -94,6 +94,11 @@ def successor(story: LaneStory) -> LaneStory:
             id="a timer that is read before its message's turn waits for it",
         ),
         pytest.param(
+            "due:b~k=1 moretimers:b~k=2 folds:b~k=DEFER timer:b~k=3 NOFOLDS row:a~k,b~k +10 folds"
+            " bodies:a~k applied took FOLDS:b~k folds:b~k=DEFER/2 BODIES:b~k",
+            id="and so does the one of the attempt after that",
+        ),
+        pytest.param(
             FIRST + " lost SAYS:a~k=LOSE_ANSWER applied NOFOLDS +30499 NOFOLDS +1 FOLDS:b~k",
             id="nobody follows an uncertain one while it may still be handed over",
         ),
