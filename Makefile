@@ -69,16 +69,12 @@ simulate: SEEDS ?= 0:+3000
 simulate: $(STAMP) ## the lane under random faults: SEEDS=0:+3000, or SEEDS=7 for that one again
 	SHARDPOST_SIMULATION_SEEDS=$(SEEDS) $(BIN)/python -m pytest -q $(PARALLEL) tests/simulation
 
-# Every round is another seed; MESSAGES of each provider and FAULTS a round can be named, too.
+# Every round is another seed; MESSAGES to each provider and FAULTS a round can be named, too.
 .PHONY: chaos
 chaos: MINUTES ?= 60
-chaos: $(STAMP) ## kill and stop actors while providers fail, for MINUTES=60
-	@end=$$(( $$(date +%s) + 60 * $(MINUTES) )); round=0; \
-	while [ "$$(date +%s)" -lt "$$end" ]; do \
-		round=$$(( round + 1 )); echo "round $$round"; \
-		SHARDPOST_CHAOS_MESSAGES=$(or $(MESSAGES),20000) SHARDPOST_CHAOS_FAULTS=$(or $(FAULTS),30) \
-			$(BIN)/python -m pytest -q -s -n 0 tests/chaos/test_providers.py || exit 1; \
-	done
+chaos: $(STAMP) ## kill and pause actors while providers fail, for MINUTES=60; prints the sums
+	@exec $(BIN)/python -m tools.chaos --minutes $(MINUTES) \
+		$(if $(MESSAGES),--messages $(MESSAGES)) $(if $(FAULTS),--faults $(FAULTS))
 
 .PHONY: mutants
 mutants: $(STAMP) ## break the code on purpose, line by line: each break must turn the fast tests red

@@ -1,30 +1,33 @@
-"""Actors are killed and stopped while providers fail in every way; the provider's log judges."""
+"""Actors are killed and paused while providers fail in every way; the provider's log judges."""
 
-import itertools
+import asyncio
 import json
 import os
-import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from cluster.egress.simulator.log import LogLine, read_log
+from cluster.local.queries import LocalQueries
+from pipeline.lifecycle import EVENT_MASK, Event
+from pipeline.message import MessageId
 from tests.support.both_providers import both_providers
-from tests.support.platform_process import (
-    PlatformProcess,
-    begin,
-    eventually,
-    shardpost,
-)
+from tests.support.faults import Faults
+from tests.support.platform_process import PlatformProcess, begin, eventually, shardpost
+from tests.support.provider_judge import Doubt, Fault, Findings, in_doubt_by_provider, judge
 from tests.support.seed import seeded_random
 
-# By each of both; `make chaos` asks for more.
-MESSAGES = int(os.environ.get("SHARDPOST_CHAOS_MESSAGES", "3000"))
-WORK_TIMEOUT_S = 240.0
-FAULTS = int(os.environ.get("SHARDPOST_CHAOS_FAULTS", "8"))
+# By each of both; `make chaos` sums up what many rounds write to FIGURES.
+MESSAGES = int(os.environ.get("SHARDPOST_CHAOS_MESSAGES", "20000"))
+FAULTS = int(os.environ.get("SHARDPOST_CHAOS_FAULTS", "16"))
+FIGURES = os.environ.get("SHARDPOST_CHAOS_FIGURES", "")
+WORK_TIMEOUT_S = 480.0
+LOOK_EVERY_S = 2.0
+ANSWER_TIMEOUT_MS = 1_000
 FAILS_MAX = 4  # requests of a message that may fail
 MODES = {
     "accept": 60,
@@ -55,15 +58,17 @@ def variables(ports: dict[str, int]) -> dict[str, str]:
         f"{connector}TEXTS__CHANNELS": "sms",
         f"{connector}TEXTS__URL": f"http://127.0.0.1:{ports['http']}/messages",
         f"{connector}TEXTS__ALLOW_NETWORKS": "127.0.0.0/8",
-        f"{connector}TEXTS__ANSWER_TIMEOUT_MS": "1000",
+        f"{connector}TEXTS__ANSWER_TIMEOUT_MS": str(ANSWER_TIMEOUT_MS),
         f"{connector}MAILS__KIND": "smtp",
         f"{connector}MAILS__CHANNELS": "email",
         f"{connector}MAILS__HOST": "127.0.0.1",
         f"{connector}MAILS__PORT": str(ports["smtp"]),
         f"{connector}MAILS__TLS": "none",
         f"{connector}MAILS__FROM_ADDRESS": "news@acme.example",
-        f"{connector}MAILS__COMMAND_TIMEOUT_MS": "1000",
-        f"{connector}MAILS__ACCEPTANCE_TIMEOUT_MS": "1000",
+        # Each that hangs keeps a connection busy until its time is over.
+        f"{connector}MAILS__CONNECTIONS": "16",
+        f"{connector}MAILS__COMMAND_TIMEOUT_MS": str(ANSWER_TIMEOUT_MS),
+        f"{connector}MAILS__ACCEPTANCE_TIMEOUT_MS": str(ANSWER_TIMEOUT_MS),
     }
 
 
@@ -86,51 +91,70 @@ class Sending:
         sent = shardpost(*self._words, "--data", str(self._data))
         assert sent.returncode == 0, sent.stderr[-2_000:]
 
-    def open_count(self) -> int:
-        """How many of them are not at their end."""
-        books = self.ask("group", self.channel)["states"]
-        ended = sum(books[state] for state in ("sent", "failed", "uncertain"))
-        return MESSAGES - int(ended)
-
-    def ids(self, state: str) -> set[str]:
-        """The messages in a state."""
-        found: set[str] = set()
-        more: tuple[str, ...] = ()
-        while True:
-            told = self.ask(
-                *("messages", "--state", state, "--group", self.channel),
-                *("--limit", "1000", *more),
-            )
-            found |= {message["id"] for message in told["messages"]}
-            if told["after"] is None:
-                return found
-            more = ("--after", told["after"])
-
-    def ask(self, *query: str) -> Any:
-        answer = shardpost(*query, "--json", "--data", str(self._data))
+    def books(self) -> Any:
+        """What the books say of the group."""
+        answer = shardpost("group", self.channel, "--json", "--data", str(self._data))
         assert answer.returncode == 0, answer.stderr[-2_000:]
         return json.loads(answer.stdout)
 
+    def is_over(self) -> bool:
+        """Whether all of it is at its end, by the books."""
+        states = self.books()["states"]
+        ended: int = sum(states[state] for state in ("sent", "failed", "uncertain"))
+        return ended == MESSAGES
 
-def judge(sending: Sending, log: list[LogLine]) -> Counter[str]:
-    """Compare what the platform says of each message with what the provider took."""
-    # A mail server knows no keys: whatever it took is a delivery.
-    knows_keys = sending.protocol == "http"
-    taken = Counter(
-        line.message_id
-        for line in log
-        if line.protocol == sending.protocol and line.took and (line.was_new or not knows_keys)
+    def states(self) -> dict[str, str]:
+        """Return the state of each message, by its id."""
+        words = ("export", self.channel, "--format", "jsonl", "--data", str(self._data))
+        exported = shardpost(*words)
+        assert exported.returncode == 0, exported.stderr[-2_000:]
+        told = [json.loads(line) for line in exported.stdout.splitlines()]
+        states = {message["id"]: message["state"] for message in told}
+        assert len(states) == len(told), "a message is shown twice"
+        return states
+
+
+async def doubts_of(data: Path, ids: Iterable[str]) -> dict[str, Doubt]:
+    """Return when each of the messages was claimed, and when it became uncertain."""
+    queries = LocalQueries.open(data)
+    found = {}
+    try:
+        for id_ in ids:
+            trace = await queries.trace(MessageId(bytes.fromhex(id_)))
+            assert trace is not None, id_
+            claims = [one.at for one in trace.events if one.step & EVENT_MASK == Event.CLAIM]
+            lost = trace.events[-1]
+            assert lost.step & EVENT_MASK == Event.LOSE_ANSWER, id_
+            found[id_] = Doubt(claims[-1] if claims else None, lost.at, lost.detail)
+    finally:
+        await queries.close()
+    return found
+
+
+def judged(
+    sending: Sending, data: Path, log: Sequence[LogLine], faults: Sequence[Fault]
+) -> tuple[Counter[str], Findings]:
+    """Hold what the platform says of each message against what the provider took."""
+    states = sending.states()
+    silent = in_doubt_by_provider(log, sending.protocol)
+    asked = [id_ for id_, state in states.items() if state == "uncertain" and id_ not in silent]
+    findings = judge(
+        states,
+        log,
+        protocol=sending.protocol,
+        count=MESSAGES,
+        doubts=asyncio.run(doubts_of(data, asked)),
+        faults=faults,
+        answer_timeout_us=ANSWER_TIMEOUT_MS * 1_000,
     )
-    states = {state: sending.ids(state) for state in ("sent", "failed", "uncertain")}
-    assert sum(map(len, states.values())) == MESSAGES, "none is lost"
-    assert taken.keys() <= set().union(*states.values())
-    assert not [id_ for id_, count in taken.items() if count > 1], "none is accepted twice"
-    assert not [id_ for id_ in states["sent"] if not taken[id_]], "what is sent was taken"
-    assert not [id_ for id_ in states["failed"] if taken[id_]], "what failed was not taken"
-    return Counter({state: len(ids) for state, ids in states.items()})
+    figures = Counter(states.values())
+    figures["requests"] = sum(line.protocol == sending.protocol for line in log)
+    figures["in doubt by a fault"] = len(asked)
+    return figures, findings
 
 
 def test_providers_take_everything_once_whatever_they_and_the_actors_do(tmp_path: Path) -> None:
+    begun = time.monotonic()
     chance = seeded_random()
     log = tmp_path / "provider.jsonl"
     data = tmp_path / "data"
@@ -138,40 +162,48 @@ def test_providers_take_everything_once_whatever_they_and_the_actors_do(tmp_path
         both_providers(log, seed=chance.randrange(2**31), modes=failing()) as ports,
         PlatformProcess(data, variables(ports)) as platform,
     ):
-        texts = Sending(data, "sms", "http", "+44770090{:04}")
-        mails = Sending(data, "email", "smtp", "reader{}@example.org")
-        seen = itertools.count(1)
-        for number in range(FAULTS):
-            least = (number + 1) * MESSAGES // FAULTS
-            eventually(
-                f"{least} requests were made",
-                lambda least=least: len(read_log(log)) >= least,  # type: ignore[misc]
-                seconds=WORK_TIMEOUT_S,
-            )
-            kind = chance.choice(["Scheduler", "Scheduler", "Scheduler", "Ingester", "Registry"])
-            victims = platform.actors(kind)
-            if victims:
-                victim = chance.choice(victims)
-                how = chance.choice([signal.SIGKILL, signal.SIGSTOP])
-                with suppress(ProcessLookupError):
-                    os.kill(victim, how)
-                print(f"fault {next(seen)}: {how.name} to a {kind}")  # noqa: T201
-                if how is signal.SIGSTOP and chance.random() < 0.5:
-                    time.sleep(chance.uniform(1, 6))
-                    with suppress(ProcessLookupError):
-                        os.kill(victim, signal.SIGCONT)
-        for sending in (texts, mails):
+        sendings = [
+            Sending(data, "sms", "http", "+44770090{:04}"),
+            Sending(data, "email", "smtp", "reader{}@example.org"),
+        ]
+        faults = Faults(platform, chance)
+        while faults.count < FAULTS:
+            faults.pass_time()
+            faults.hurt()
+        faults.end()
+        for sending in sendings:
             sending.finish()
-        for sending in (texts, mails):
+        for sending in sendings:
             eventually(
                 f"{sending.channel} comes to its end",
-                lambda sending=sending: sending.open_count() == 0,  # type: ignore[misc]
+                sending.is_over,
                 seconds=WORK_TIMEOUT_S,
+                every_s=LOOK_EVERY_S,
             )
         platform.stop()
     requests = read_log(log)
-    figures = {sending.channel: judge(sending, requests) for sending in (texts, mails)}
-    print({channel: dict(states) for channel, states in figures.items()})  # noqa: T201
-    assert figures["sms"]["uncertain"] == 0, "a provider that knows keys leaves no doubt"
+    results = {
+        sending.channel: judged(sending, data, requests, faults.done) for sending in sendings
+    }
+    told = {
+        "seconds": round(time.monotonic() - begun),
+        "faults": dict(faults.kinds()),
+        **{channel: dict(figures) for channel, (figures, _) in results.items()},
+        "lost": sum(len(findings.lost) for _, findings in results.values()),
+        "twice": sum(len(findings.twice) for _, findings in results.values()),
+    }
+    print(json.dumps(told))  # noqa: T201
+    if FIGURES:
+        with Path(FIGURES).open("a") as file:
+            file.write(json.dumps(told) + "\n")
+    assert {channel: findings.told() for channel, (_, findings) in results.items()} == {
+        "sms": {},
+        "email": {},
+    }
+    assert not results["sms"][0]["uncertain"], "a provider that knows keys leaves no doubt"
+    for sending in sendings:
+        books = sending.books()
+        assert books["closes"], books
+        assert (books["submitted"], books["open"], books["lag"]) == (MESSAGES, 0, 0), books
     audit = shardpost("audit", "--json", "--data", str(data))
     assert audit.returncode == 0, (audit.stdout + audit.stderr)[-2_000:]

@@ -67,13 +67,16 @@ def press_ctrl_c(job: "subprocess.Popen[str]") -> None:
     os.killpg(job.pid, signal.SIGINT)
 
 
-def eventually(what: str, look: Callable[[], Any], *, seconds: float) -> Any:
-    """Return the first answer of `look` that is true; fail after a while."""
+def eventually(what: str, look: Callable[[], Any], *, seconds: float, every_s: float = 0.02) -> Any:
+    """Return the first answer of `look` that is true; fail after a while.
+
+    A look that costs something is worth a longer `every_s`: it takes its time from what it is at.
+    """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if answer := look():
             return answer
-        time.sleep(0.02)
+        time.sleep(every_s)
     raise AssertionError(f"not within {seconds:.0f} s: {what}")
 
 
