@@ -401,6 +401,7 @@ def runner_report(runner: LaneRunner) -> Mapping[str, int | str | bool]:
             "in_doubt": lane.in_doubt_count,
             "waiting": lane.backlog_count,
             "is_lagging": lane.is_lagging,
+            "is_cautious": lane.is_cautious,
             "rows_read": lane.rows_read_count,
             "handed_over": lane.handed_over_count,
             "doorbells_dropped": lane.doorbells_dropped_count,

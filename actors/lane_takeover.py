@@ -15,7 +15,7 @@ from pipeline.errors import StoreUnavailable, WriteUnknown
 from pipeline.ingest.accept import core_of
 from pipeline.instant import Instant, earlier
 from pipeline.lane.recovery import JournalReadBack, Recovered
-from pipeline.lane.takeover import Mine, Open, OwnerWatch, Steal, Wait, decide_takeover
+from pipeline.lane.takeover import GONE, Mine, Open, OwnerWatch, Steal, Wait, decide_takeover
 from pipeline.lane_id import LaneId
 from pipeline.limits import JOURNAL_PAGE_ENTRIES_MAX, Windows
 from pipeline.ports import Clock, LaneStore
@@ -55,6 +55,8 @@ class LaneTakeover:
         self._look = asyncio.Event()
         self.owner_seen: bytes | None = None
         """Who owned the lane when it was last looked at."""
+        self.is_after_crash = False
+        """Whether its owner before crashed, for all that is known: it did not say that it ended."""
 
     def give_up(self) -> None:
         """Take nothing any more.  What is ours already stays ours."""
@@ -80,10 +82,11 @@ class LaneTakeover:
             try:
                 newest = await store.newest_segment(lane)
                 self.owner_seen = None if newest is None else newest.ownership.owner
-                boot_us = self._clock.reading().boot_us
+                boot_us, is_crash = self._clock.reading().boot_us, False
                 if newest is not None and newest.ownership.owner != self._me:
                     owner = newest.ownership.owner
                     beats = {beat.owner: beat.value for beat in await store.read_owners(self._core)}
+                    is_crash = beats.get(owner) != GONE
                     boot_us = self._clock.reading().boot_us
                     self._watch.observe(owner, beats.get(owner), boot_us=boot_us)
                 match decide_takeover(
@@ -96,9 +99,11 @@ class LaneTakeover:
                     case Mine() as held:
                         return held
                     case Open(segment, epoch):
+                        self.is_after_crash = is_crash
                         if await store.open_segment(lane, segment, epoch=epoch, owner=self._me):
                             return Mine(segment, epoch)
                     case Steal(segment, expected):
+                        self.is_after_crash = is_crash
                         if await store.take_over(
                             lane, segment, expected_epoch=expected, owner=self._me
                         ):
@@ -140,7 +145,10 @@ class LaneTakeover:
             read_back.on_entries(page, limit=JOURNAL_PAGE_ENTRIES_MAX)
         while True:
             try:
-                return read_back.result(restored_at=await self._store.read_restored_at())
+                return read_back.result(
+                    restored_at=await self._store.read_restored_at(),
+                    is_after_crash=self.is_after_crash,
+                )
             except StoreUnavailable as error:
                 log.warning("recovery_waits", lane=str(self._lane_id), error=str(error))
                 await asyncio.sleep(_LOOK_AGAIN_S)

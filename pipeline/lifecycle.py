@@ -64,6 +64,8 @@ _UNCLAIMED: Final = {
     _E.DEFER: _S.WAITING,
     # Its claim is lost: the data was restored from a backup that is older.
     _E.LOSE_ANSWER: _S.UNCERTAIN,
+    # It ends the process that touches it; no provider refuses what nobody handed over.
+    _E.REFUSE: _S.FAILED,
     _E.EXPIRE: _S.EXPIRED,
     _E.CANCEL: _S.CANCELLED,
     _E.SUPPRESS: _S.SUPPRESSED,

@@ -136,6 +136,13 @@ assert RETRY_BACKOFF_BASE_MS <= RETRY_BACKOFF_CAP_MS <= RETRY_AFTER_MS_MAX
 TESTIMONY_WAIT_MS_MAX: Final = 30_000
 TESTIMONY_TRIES_MAX: Final = 5
 
+# --- after a crash ----------------------------------------------------------------------------
+
+# A message that was being touched at so many ends of the process in a row is touched no more.
+POISON_ENDS_MAX: Final = 3
+# What has not ended the process for so long does not end it.
+TRIAL_MS_MAX: Final = 5_000
+
 # --- which connector --------------------------------------------------------------------------
 
 CONNECTOR_WEIGHT_MAX: Final = 1_000

@@ -10,17 +10,19 @@ The number of messages in memory is bounded.  What does not fit stays in the buf
 and the cursor comes by.  What has come due has a bound of its own, and goes first (`in_turn`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from itertools import islice
 
 from pipeline.instant import Instant, later
-from pipeline.lane.actions import Action, ReadFolds, ReadRows
+from pipeline.lane.actions import Action, ReadRows
 from pipeline.lane.bodyless import Bodyless
+from pipeline.lane.caution import Caution
 from pipeline.lane.due_later import DueLater
 from pipeline.lane.group_orders import GroupOrders
 from pipeline.lane.held import HeldRows
 from pipeline.lane.in_turn import InTurn
 from pipeline.lane.order import Order
+from pipeline.lane.pending import Pending
 from pipeline.lane.recent import RecentSet
 from pipeline.lane.restored import RestoreGuard
 from pipeline.lane.window import Candidate
@@ -38,6 +40,7 @@ class Backlog:
         recent: RecentSet,
         orders: GroupOrders,
         guard: RestoreGuard | None,
+        caution: Caution,
         *,
         offset: Instant,
         ordered_offset: Instant,
@@ -46,7 +49,7 @@ class Backlog:
     ) -> None:
         self._recent = recent
         self._orders = orders
-        self._guard = guard
+        self._caution = caution
         # The messages that have an ordering key; only the first of each key comes to the others.
         self.order = Order(self._look_up, windows=windows)
         self._windows = windows
@@ -60,17 +63,16 @@ class Backlog:
         self._read_wanted = True
         self._read_at = now
         self._newest_row_at: Instant | None = None
-        self._is_lagging = False
+        self._is_lagging = self._was_read_through = False
 
-        self._pending: dict[MessageId, list[tuple[Candidate, int]]] = {}
-        self._folds_asked = False
-        self._folds_not_before = now
-        self._bodyless = Bodyless(windows=windows, now=now)
+        self._pending = Pending(windows=windows, now=now)
+        self._bodyless = Bodyless(caution, windows=windows, now=now)
         self._queue = InTurn()
         # What is ruled on now, and rows of it that came meanwhile.
         self._ruled: set[MessageId] = set()
         self._stashed: dict[MessageId, list[tuple[Candidate, int]]] = {}
-        self._suspects = {} if guard is None else guard.suspects
+        self._keepers = [one for one in (guard, caution) if one is not None]
+        self._suspects = [one.suspects for one in self._keepers]
         self.later = DueLater()
 
         self.held = HeldRows(recent, stashed=self._stashed, is_here=self._is_here)
@@ -82,7 +84,8 @@ class Backlog:
 
     def __len__(self) -> int:
         """Return how many messages are in memory, due and not claimed."""
-        return len(self._queue) + len(self._bodyless) + len(self._pending) + len(self._suspects)
+        lines: tuple[Sized, ...] = (self._queue, self._bodyless, self._pending, *self._suspects)
+        return sum(map(len, lines))
 
     @property
     def _due_count(self) -> int:
@@ -123,6 +126,11 @@ class Backlog:
     def is_lagging(self) -> bool:
         """The cursor is behind; doorbells are dropped until it has caught up."""
         return self._is_lagging
+
+    def is_read_through(self, now: Instant) -> bool:
+        """Whether all rows were read once, and nothing that is due waits for fold or body."""
+        is_waiting = self._bodyless or self._pending or self.later.is_due(now)
+        return self._was_read_through and not is_waiting
 
     @property
     def next_read_at(self) -> Instant:
@@ -233,7 +241,8 @@ class Backlog:
         if has_ordered := partitions != message_ids:
             # What came before them only a read can tell.
             self._read_wanted = True
-        room = 0 if self._is_lagging else self._room
+        # A body is touched by whoever takes it: after a crash only once its row is known.
+        room = 0 if self._is_lagging or self._caution.is_careful else self._room
         if room < len(message_ids):
             self.doorbells_dropped_count += len(message_ids) - max(room, 0)
             self._read_wanted = True
@@ -250,7 +259,7 @@ class Backlog:
                 continue
             if id_ in due:
                 continue
-            if has_ordered and is_ordered(pk, id_):
+            if (has_ordered and is_ordered(pk, id_)) or self._caution.is_held(id_):
                 continue
             hinted = fresh_bodyless.get(id_) or due_bodyless.get(id_)
             candidate = hinted or Candidate(pk, born, group, None, body)
@@ -284,7 +293,7 @@ class Backlog:
         self._resume = page.resume
         if page.resume is None:
             self._cursor = max(self._cursor, through)
-            self._is_lagging = False
+            self._is_lagging, self._was_read_through = False, True
 
     def on_timers(self, rows: Iterable[TimerRow]) -> None:
         """Take timers: none is prompt, each counts only if the fold waits for its attempt."""
@@ -307,7 +316,7 @@ class Backlog:
 
     def on_folds(self, asked: Iterable[MessageId], folds: Mapping[MessageId, Step]) -> None:
         """See `Lane.on_folds`."""
-        self._folds_asked = False
+        self._pending.on_answered()
         for id_ in asked:
             step = folds.get(id_)
             if id_ in self._ruled:
@@ -322,14 +331,13 @@ class Backlog:
 
     def on_folds_failed(self, *, now: Instant) -> None:
         """See `Lane.on_folds_failed`."""
-        self._folds_asked = False
-        self._folds_not_before = later(now, self._windows.checkpoint_ms)
+        self._pending.on_failed(now=now)
 
     def on_clock_set_back(self, now: Instant) -> None:
         """Wait for no instant that is further ahead than it was meant."""
         self.order.on_clock_set_back(now)
         self._read_at = min(self._read_at, now)
-        self._folds_not_before = min(self._folds_not_before, now)
+        self._pending.on_clock_set_back(now)
         self._bodyless.on_clock_set_back(now)
 
     # --- decisions ----------------------------------------------------------------------------
@@ -357,14 +365,7 @@ class Backlog:
 
     def look_up(self, now: Instant) -> list[Action]:
         """Return the reads that say of messages whether they wait, and what they hold."""
-        actions: list[Action] = []
-        if self._pending and not self._folds_asked and now >= self._folds_not_before:
-            self._folds_asked = True
-            actions.append(
-                ReadFolds(keys=[(rows[0][0].pk, id_) for id_, rows in self._pending.items()])
-            )
-        actions.extend(self._bodyless.look_up(self._queue, now))
-        return actions
+        return [*self._pending.look_up(now), *self._bodyless.look_up(self._queue, now)]
 
     def _unresolved(self, rows: Sequence[BufferRow]) -> Sequence[BufferRow]:
         """Return the rows that are not plainly resolved; most of them are, behind doorbells."""
@@ -385,7 +386,7 @@ class Backlog:
             or id_ in self.later
             or id_ in self._pending
             or id_ in self._stashed
-            or id_ in self._suspects
+            or any(id_ in suspects for suspects in self._suspects)
             or self.order.is_early(id_)
         )
 
@@ -415,7 +416,7 @@ class Backlog:
             # A timer that came before the message's turn.
             self.order.keep_early(id_, candidate, attempt)
             return
-        if self._guard is not None and self._guard.keeps(id_, candidate):
+        if any(one.keeps(id_, candidate) for one in self._keepers):
             return
         if candidate.due_at:
             self.later.add(id_, candidate)
@@ -434,7 +435,5 @@ class Backlog:
         """
         room = self._windows.due_rows_max - self._due_count
         for id_, candidate in self.later.take_due(now, room=room):
-            if candidate.body is None:
-                self._bodyless.add(id_, candidate)
-            else:
-                self._let_claim(id_, candidate)
+            take = self._bodyless.add if candidate.body is None else self._let_claim
+            take(id_, candidate)

@@ -5,16 +5,18 @@ from itertools import islice
 
 from pipeline.instant import Instant, later
 from pipeline.lane.actions import ReadBodies
+from pipeline.lane.caution import Caution
 from pipeline.lane.in_turn import InTurn
 from pipeline.limits import Windows
-from pipeline.message import Body, MessageId, PartitionKey
+from pipeline.message import Body, MessageId, decode_body
 
 
 class Bodyless(InTurn):
     """Those of one owner; one read of bodies is under way at a time."""
 
-    def __init__(self, *, windows: Windows, now: Instant) -> None:
+    def __init__(self, caution: Caution, *, windows: Windows, now: Instant) -> None:
         super().__init__()
+        self._caution = caution
         self._windows = windows
         self._is_asked = False
         self._not_before = now
@@ -25,14 +27,17 @@ class Bodyless(InTurn):
         if not self or self._is_asked or now < self._not_before:
             return []
         most = 2 * self._windows.claims_open_max
-        keys: list[tuple[PartitionKey, MessageId]] = [
-            (row.pk, id_)
+        wanted = {
+            id_: row.pk
             # What is due has room of its own, however much of the other kind is ready.
             for bodied, waiting in ((ready.due, self.due), (ready.fresh, self.fresh))
             for id_, row in islice(waiting.items(), max(most - len(bodied), 0))
-        ]
-        self._is_asked = bool(keys)
-        return [ReadBodies(keys=keys)] if keys else []
+        }
+        if not wanted:
+            return []
+        ids = self._caution.may_touch(list(wanted)) if self._caution.is_on else wanted
+        self._is_asked = bool(ids)
+        return [ReadBodies(keys=[(wanted[id_], id_) for id_ in ids])] if ids else []
 
     def on_bodies(
         self,
@@ -44,6 +49,10 @@ class Bodyless(InTurn):
     ) -> None:
         """Let be `ready` whose bodies came; the others are asked for again later."""
         self._is_asked = False
+        if self._caution.is_on:
+            for told in bodies.values():
+                decode_body(told)  # as whoever hands it over does: what that does, it does now
+            self._caution.on_touched(asked)
         for id_ in asked:
             candidate = self.pop(id_)
             if candidate is None:

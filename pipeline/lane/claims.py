@@ -7,15 +7,17 @@ waits in `doubts`, what was refused for now in `retries`.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from typing import Final
 
 from pipeline.instant import Instant, earlier, later
-from pipeline.lane.actions import Action, AskProvider, HandOverWindow, ReadClaimedBodies
+from pipeline.lane.actions import Action, HandOverWindow, ReadClaimedBodies
 from pipeline.lane.admission import Admission
+from pipeline.lane.asking import Asking
 from pipeline.lane.backlog import Backlog
-from pipeline.lane.doubts import Doubt, Doubts
+from pipeline.lane.caution import POISON, Caution
+from pipeline.lane.doubts import Doubts
 from pipeline.lane.entry import EntryBuilder
 from pipeline.lane.gate import Gate
 from pipeline.lane.judgement import Judgement
@@ -57,6 +59,7 @@ class Claims:
         recent: RecentSet,
         backlog: Backlog,
         gate: Gate,
+        caution: Caution,
         *,
         admission: Admission,
         suppressions: Suppressions,
@@ -68,11 +71,13 @@ class Claims:
         self._recent = recent
         self._backlog = backlog
         self._gate = gate
+        self._caution = caution
         self._admission = admission
         self._windows = windows
         self.retries = Retries(retry_policy, backlog.order, chance=chance, windows=windows, now=now)
         self.doubts = Doubts(retry_policy, chance=chance, windows=windows)
 
+        self._asking = Asking(self.doubts, gate, caution, windows=windows)
         self._selection = Selection(backlog, gate, admission, suppressions, windows=windows)
         self._judgement = Judgement(gate, self.doubts, self.retries, windows=windows)
 
@@ -81,6 +86,7 @@ class Claims:
         self._to_hand_over: list[HandOverWindow] = []
         self._last_turn = ""
         self._claimed: Window | None = None
+        self._has_own_outcomes = False  # in the append in flight
         # What waits for another claim once the append in flight is applied.
         self._waiting: list[tuple[MessageId, Candidate, TimerRow | None]] = []
         self._pause_ms = 0
@@ -91,8 +97,19 @@ class Claims:
 
     def take_up(self, window: Window, *, now: Instant) -> None:
         """Go on with what a predecessor claimed; it may have handed it over, or still do so."""
-        count = self._open_again(window)
-        self._judge(window, Outcomes(events=bytes([OWNER_LOST]) * count), range(count), now=now)
+        self._open_again(window)
+        lost = list(range(len(window.message_ids)))
+        if self._caution.has_quarantine:
+            is_poison = self._caution.is_quarantined
+            poison = [n for n in lost if is_poison(window.message_ids[n])]
+            if poison:
+                uncertain = Outcomes.all_alike(Event.LOSE_ANSWER, len(poison), POISON)
+                self._answer(Answer(window, uncertain, poison))
+                lost = [n for n in lost if n not in poison]
+        if lost:
+            outcomes = Outcomes(events=bytes([OWNER_LOST]) * len(lost))
+            self._judge(window, outcomes, lost, now=now)
+        self._caution.note_claimed(self.doubts.message_ids)
 
     def give_up(self, window: Window, detail: str) -> None:
         """End what a predecessor claimed: it stays uncertain, and nobody is asked."""
@@ -131,6 +148,9 @@ class Claims:
     def on_applied(self, *, now: Instant) -> list[tuple[MessageId, Candidate, TimerRow | None]]:
         """Take the definite yes; return what waits for another claim from now on."""
         waiting, self._waiting = self._waiting, []
+        if self._has_own_outcomes:
+            self._has_own_outcomes = False
+            self._caution.on_own_outcome()
         claimed, self._claimed = self._claimed, None
         if claimed is not None:
             if now > claimed.send_before:
@@ -141,6 +161,7 @@ class Claims:
                 self._answer(Answer(claimed, unsent, None))
             else:
                 self._to_hand_over.append(claimed.hand_over())
+                self._caution.on_own_claim(now=now)
         return waiting
 
     def on_outcomes(
@@ -152,6 +173,7 @@ class Claims:
         if positions is None:
             positions = range(count)
         assert len(outcomes.events) == len(positions), seq
+        self._note_touched(window, positions)
         outcomes = self._gate.with_references(window.connector, outcomes)
         unsent = outcomes.events.count(Event.NOT_SENT)
         self.handed_over_count += len(positions) - unsent
@@ -182,6 +204,7 @@ class Claims:
         That it has none proves nothing: a copy may still be on its way.
         """
         window = self._open[seq]
+        self._note_touched(window, found)
         taken = [n for n, is_there in found.items() if is_there]
         if taken:
             self._judge(window, Outcomes.all_alike(Event.TAKE, len(taken)), taken, now=now)
@@ -189,6 +212,10 @@ class Claims:
         if missing:
             lost = Outcomes.all_alike(Event.LOSE_ANSWER, len(missing))
             self._judge(window, lost, missing, now=now)
+
+    def _note_touched(self, window: Window, positions: Iterable[int]) -> None:
+        if self._caution.is_on:
+            self._caution.on_touched(window.message_ids[n] for n in positions)
 
     def on_proof(self, id_: MessageId, *, now: Instant) -> None:
         """Note that its provider has a message; what is not in doubt has its outcome soon."""
@@ -229,34 +256,9 @@ class Claims:
             keys = self.doubts.bodies_to_read(now)
             if keys:
                 actions.append(ReadClaimedBodies(keys=keys))
-            self._ask_again(now, actions)
+            actions.extend(self._asking.decide(now, self._open))
         actions.extend(self.retries.decide(now))
         return actions
-
-    def _ask_again(self, now: Instant, actions: list[Action]) -> None:
-        by_window: dict[int, list[Doubt]] = {}
-        for doubt in self.doubts.take_due(now):
-            by_window.setdefault(doubt.window.seq, []).append(doubt)
-        for seq, doubts in by_window.items():
-            window = self._open[seq]
-            room = self._gate.room(window.connector, now=now)
-            asked = doubts if room is None else doubts[:room]
-            for doubt in doubts[len(asked) :]:
-                self.doubts.add(doubt, now=now)
-            if not asked:
-                continue
-            positions = [doubt.position for doubt in asked]
-            if self._gate.is_queryable(window.connector):
-                ids = [doubt.message_id for doubt in asked]
-                actions.append(
-                    AskProvider(
-                        seq=seq, connector=window.connector, positions=positions, message_ids=ids
-                    )
-                )
-                continue
-            self._gate.on_submit(window.connector, now=now)
-            send_before = later(now, self._windows.send_deadline_ms)
-            actions.append(window.hand_over_again(positions, send_before=send_before))
 
     def look_up(self, now: Instant) -> list[Action]:
         """Return what must be read before candidates are claimed."""
@@ -300,6 +302,7 @@ class Claims:
                 break
             size += added
             window.unjournaled_parts -= 1
+            self._has_own_outcomes |= not window.is_recovered
             window.add_outcome_lines(builder, outcomes, positions)
             self._recent.entry(window.named_seq).open_count -= len(groups)
             self.open_count -= len(groups)
@@ -414,4 +417,10 @@ class Claims:
     def _room(self, now: Instant) -> int:
         if now < self._not_before:
             return 0
-        return self._windows.claims_open_max - self.open_count
+        room = self._windows.claims_open_max - self.open_count
+        if self._caution.is_alone:
+            return 0
+        if self._caution.is_window_one:
+            own = sum(one.open_count for one in self._open.values() if not one.is_recovered)
+            return min(room, 1 - own)
+        return room

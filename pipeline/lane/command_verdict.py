@@ -123,7 +123,7 @@ def _settled(event: int, state: MessageState) -> Ruled:
     """Take a provider's word; one that comes late, or twice, changes nothing."""
     if event not in _RESOLUTIONS:
         return Ruled(Verdict.REFUSED, f"no receipt says {event}")
-    if Event(event) not in TRANSITIONS[state]:
+    if state in _WAITS or Event(event) not in TRANSITIONS[state]:
         return Ruled(Verdict.DONE, f"it is {state} already")
     return Ruled(Verdict.DONE, "", Event(event))
 

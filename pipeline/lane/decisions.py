@@ -11,6 +11,7 @@ from typing import Final
 from pipeline.instant import Instant, earlier, later
 from pipeline.lane.actions import Action, WriteRuled
 from pipeline.lane.backlog import Backlog
+from pipeline.lane.caution import POISON, Caution
 from pipeline.lane.commands import Commands
 from pipeline.lane.group_orders import GroupOrders
 from pipeline.lane.group_scan import end_of
@@ -35,6 +36,7 @@ class Decisions:
         backlog: Backlog,
         orders: GroupOrders,
         guard: RestoreGuard | None,
+        caution: Caution,
         *,
         windows: Windows,
         now: Instant,
@@ -45,6 +47,7 @@ class Decisions:
         self._backlog = backlog
         self._orders = orders
         self._guard = guard
+        self._caution = caution
         self._windows = windows
         self._is_asked = False
         self._not_before = now
@@ -74,7 +77,7 @@ class Decisions:
 
     def _next(self, now: Instant) -> Action | None:
         """Find the next batch; return what must be known before, None for nothing."""
-        batch: Batch | None = self._by_restore()
+        batch = self._by_restore() or self._by_poison()
         if batch is None and (self._guard is None or self._guard.is_settled):
             for _ in range(2):  # a page may hold nothing of the group: then the next one is asked
                 question = self._commands.question(now)
@@ -99,6 +102,16 @@ class Decisions:
                 for id_, row in islice(self._guard.suspects.items(), RULINGS_AT_ONCE_MAX)
             ],
             reason=RESTORED,
+        )
+
+    def _by_poison(self) -> Batch | None:
+        """Rule on what ends the process before it is claimed: no provider has it."""
+        return self._batch_of(
+            [
+                Ruling(id_, row.pk, row.born, row.group, row.fold, Event.REFUSE)
+                for id_, row in self._caution.suspects.items()
+            ],
+            reason=POISON,
         )
 
     def _by_orders(self, now: Instant) -> Batch | None:
@@ -166,6 +179,7 @@ class Decisions:
         batch, self._batch = self._batch, None
         if self._guard is not None:
             self._guard.let_go(ruling.id for ruling in batch.rulings)
+        self._caution.let_go(ruling.id for ruling in batch.rulings)
         return batch
 
     # --- events -------------------------------------------------------------------------------

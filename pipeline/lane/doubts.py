@@ -66,6 +66,10 @@ class Doubts:
             self._bodyless[known.message_id] = known
         heappush(self._due, (later(now, wait_ms), *key))
 
+    def put_back(self, doubt: Doubt, *, now: Instant) -> None:
+        """Take one back that was taken, and not asked about."""
+        heappush(self._due, (now, doubt.window.seq, doubt.position))
+
     def get(self, window: Window, position: int) -> Doubt | None:
         """Return what is in doubt of a position of a window."""
         return self._all.get((window.seq, position))

@@ -27,6 +27,10 @@ class DueLater:
         """When the first of them is due, or one was that left."""
         return self._due[0][0] if self._due else None
 
+    def is_due(self, now: Instant) -> bool:
+        """Return whether the time of the first has come."""
+        return bool(self._due) and self._due[0][0] <= now
+
     def add(self, id_: MessageId, candidate: Candidate) -> None:
         """Let a message wait until its `due_at`."""
         self._waiting[id_] = candidate

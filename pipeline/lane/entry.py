@@ -40,9 +40,10 @@ class Checkpoint:
 
     `offset`: every row with at < offset is resolved.  `retired_through`: no entry with a seq up to
     this one is needed any more.  `timer_cursor`: every timer due before it is resolved.
-    `command_cursor`: every command with at <= command_cursor is carried out.  `starts`: how many
-    owners in a row began here and did not get on.  `ordered_offset`: every row of an ordered
-    message with at < ordered_offset is that of a final one; where it is not said, the offset.
+    `command_cursor`: every command with at <= command_cursor is carried out.  `starts`: at how
+    many ends of owners in a row the entry's `trial` was being touched.  `ordered_offset`: every row
+    of an ordered message with at < ordered_offset is that of a final one; where it is not said, the
+    offset.
     """
 
     offset: Instant
@@ -85,6 +86,8 @@ class Entry:
     references: Mapping[int, str] = field(default_factory=dict)
     answers: Sequence[CommandAnswer] = ()
     reason: str = ""  # of the lines that have no details; where it is said there is no connector
+    # What the owner is about to touch, after a crash; it counts as long as no entry follows.
+    trial: Sequence[MessageId] = ()
 
     def key_at(self, position: int) -> PartitionKey:
         """Return the partition key of the message at a position."""
@@ -123,6 +126,7 @@ class _Body(msgspec.Struct, array_like=True, frozen=True):
     references: dict[int, str] = {}
     answers: list[CommandAnswer] = []
     reason: str = ""
+    trial: bytes = b""
 
 
 # What came later is there only if it says something.
@@ -156,6 +160,7 @@ def encode_entry(entry: Entry) -> bytes:
             references=dict(entry.references),
             answers=list(entry.answers),
             reason=entry.reason,
+            trial=b"".join(entry.trial),
         )
     )
     count = len(fields)
@@ -209,14 +214,13 @@ def decode_entry(body: bytes) -> Entry:
         not len(ids) == 4 * len(raw.steps) == 16 * len(raw.events_before) == 2 * len(raw.borns)
         or (len(numbers) != 2 * count if numbers else count and len(raw.groups) != 1)
         or max(np.frombuffer(numbers, "<u2"), default=-1) >= len(raw.groups)
+        or len(raw.trial) % _ID_BYTES
     ):
         raise EntryUnreadable("the journal holds an entry whose columns do not fit together")
     return Entry(
         at=Instant(raw.at),
         connector=raw.connector,
-        message_ids=[
-            MessageId(ids[start : start + _ID_BYTES]) for start in range(0, len(ids), _ID_BYTES)
-        ],
+        message_ids=_ids(ids),
         steps=np.frombuffer(raw.steps, "<u4").tolist(),
         events_before=list(raw.events_before),
         borns=np.frombuffer(raw.borns, "<i8").tolist(),
@@ -231,7 +235,14 @@ def decode_entry(body: bytes) -> Entry:
         references=raw.references,
         answers=tuple(raw.answers),
         reason=raw.reason,
+        trial=tuple(_ids(raw.trial)),
     )
+
+
+def _ids(joined: bytes) -> list[MessageId]:
+    return [
+        MessageId(joined[start : start + _ID_BYTES]) for start in range(0, len(joined), _ID_BYTES)
+    ]
 
 
 class EntryBuilder:
@@ -288,6 +299,7 @@ class EntryBuilder:
         checkpoint: Checkpoint | None,
         answers: Sequence[CommandAnswer] = (),
         reason: str = "",
+        trial: Sequence[MessageId] = (),
     ) -> Entry:
         """Return the entry; the builder must not be used again."""
         return Entry(
@@ -304,4 +316,5 @@ class EntryBuilder:
             references=self.references,
             answers=answers,
             reason=reason,
+            trial=trial,
         )

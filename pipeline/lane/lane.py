@@ -24,6 +24,7 @@ from pipeline.instant import Instant, later
 from pipeline.lane.actions import Action, Append, WriteLater, WriteRuled
 from pipeline.lane.admission import Admission
 from pipeline.lane.backlog import Backlog
+from pipeline.lane.caution import Caution
 from pipeline.lane.claims import Claims
 from pipeline.lane.commands import Commands
 from pipeline.lane.decisions import Decisions
@@ -87,11 +88,19 @@ class Lane:
 
         restored_at = recovered.restored_at
         guard = self._guard = None if restored_at is None else RestoreGuard(restored_at)
+        caution = self._caution = Caution(
+            is_after_crash=recovered.is_after_crash,
+            tried=recovered.trial,
+            ends=recovered.starts,
+            windows=windows,
+            now=now,
+        )
         orders = GroupOrders()
         self._backlog = Backlog(
             self._recent,
             orders,
             guard,
+            caution,
             offset=recovered.offset,
             ordered_offset=recovered.read_from,
             windows=windows,
@@ -106,7 +115,14 @@ class Lane:
             now=now,
         )
         self._decisions = Decisions(
-            self._commands, self._recent, self._backlog, orders, guard, windows=windows, now=now
+            self._commands,
+            self._recent,
+            self._backlog,
+            orders,
+            guard,
+            caution,
+            windows=windows,
+            now=now,
         )
         self._batch_in_flight: Batch | None = None
         self._was_last_ruled = False
@@ -118,6 +134,7 @@ class Lane:
             self._recent,
             self._backlog,
             gate,
+            caution,
             admission=admission,
             suppressions=self._suppressions,
             retry_policy=retry_policy,
@@ -173,6 +190,11 @@ class Lane:
             and self._projection.is_settled
             and self._references.is_settled
         )
+
+    @property
+    def is_cautious(self) -> bool:
+        """Its owner before crashed, and it is not sure so far that no message is what did it."""
+        return self._caution.is_on
 
     @property
     def open_count(self) -> int:
@@ -385,6 +407,7 @@ class Lane:
             self._command_cursor = entry.checkpoint.command_cursor
             self._retired_through = entry.checkpoint.retired_through
             self._recent.retire(self._retired_through)
+        self._caution.on_applied(entry.trial, now=now)
         batch, self._batch_in_flight = self._batch_in_flight, None
         if batch is not None:
             self._commands.on_applied(batch)
@@ -478,6 +501,12 @@ class Lane:
         if now < self._decided_at:
             self._on_clock_set_back(now)
         self._decided_at = now
+        if self._caution.is_on:
+            self._caution.decide(
+                now,
+                is_read_through=self._backlog.is_read_through(now)
+                and self._timers.is_read_through(now),
+            )
         actions: list[Action] = []
         actions.extend(self._claims.decide(now, is_draining=self._is_draining))
         open_count = self._claims.open_count
@@ -561,6 +590,7 @@ class Lane:
             checkpoint=checkpoint,
             answers=() if batch is None else batch.answers,
             reason="" if batch is None else batch.reason,
+            trial=self._caution.trial,
         )
         self._claims.on_appended(seq)
         self._in_flight = Append(
@@ -595,6 +625,8 @@ class Lane:
         """
         command_cursor = max(self._command_cursor, self._commands.done_through)
         is_needed = batch is not None and batch.command_cursor is not None
+        # What is to be touched is named with how often it was; what is through, no longer.
+        is_needed |= self._caution.ends > 0 if has_lines else self._caution.must_be_named
         if batch is not None and batch.command_cursor is not None:
             command_cursor = max(command_cursor, batch.command_cursor)
         if (
@@ -644,5 +676,6 @@ class Lane:
             retired_through=retired_through,
             timer_cursor=timer_cursor,
             command_cursor=command_cursor,
+            starts=self._caution.ends,
             ordered_offset=AS_THE_OFFSET if ordered_offset == offset else ordered_offset,
         )

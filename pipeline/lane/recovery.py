@@ -35,6 +35,10 @@ class Recovered:
     restored_at: Instant | None = None  # the data comes from a backup: see `restored`
     is_segment_new: bool = False  # nobody has appended to the newest segment
     ordered_offset: Instant = AS_THE_OFFSET
+    is_after_crash: bool = False  # else its owner gave it away, or was drained
+    # What the predecessor was about to touch, and at how many ends it was before: see `caution`.
+    trial: Sequence[MessageId] = ()
+    starts: int = 0
     entries: Sequence[tuple[int, Entry]]  # un-retired, in order of seq
 
     @property
@@ -132,10 +136,13 @@ class JournalReadBack:
     def _is_retired(self, seq: int) -> bool:
         return self._checkpoint is not None and seq <= self._checkpoint.retired_through
 
-    def result(self, *, restored_at: Instant | None = None) -> Recovered:
+    def result(
+        self, *, restored_at: Instant | None = None, is_after_crash: bool = False
+    ) -> Recovered:
         """Return what was read back."""
         assert self._is_complete
         checkpoint = self._checkpoint
+        newest = self._entries[0][1] if self._entries else None
         return Recovered(
             next_seq=self._entries[0][0] + 1 if self._entries else 0,
             offset=checkpoint.offset if checkpoint else self._first_offset,
@@ -145,5 +152,8 @@ class JournalReadBack:
             restored_at=restored_at,
             is_segment_new=self._is_segment_new,
             ordered_offset=checkpoint.ordered_offset if checkpoint else AS_THE_OFFSET,
+            is_after_crash=is_after_crash,
+            trial=newest.trial if newest else (),
+            starts=newest.checkpoint.starts if newest and newest.checkpoint else 0,
             entries=list(reversed(self._entries)),
         )

@@ -46,6 +46,10 @@ class Timers:
         """Whether a slice is being read, or the rest of one is left to read."""
         return self._is_reading or self._resume is not None
 
+    def is_read_through(self, now: Instant) -> bool:
+        """Whether all timers that are due by now were read."""
+        return self._loaded_through > now
+
     @property
     def held_count(self) -> int:
         """How many timers were read and are not known to be resolved."""

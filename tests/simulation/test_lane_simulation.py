@@ -8,16 +8,10 @@ import os
 import pytest
 
 from tests.support.lane_world import LaneWorld
-
-
-def _asked_seeds(text: str) -> range:
-    """Return the seeds that `7` or `0:+3000` names."""
-    first, _, count = text.partition(":+")
-    return range(int(first), int(first) + int(count or "1"))
-
+from tests.support.seed import asked_seeds
 
 # Enough to see a coarse mistake within seconds; `make test` and `make mutants` ask for more.
-SEEDS = _asked_seeds(os.environ.get("SHARDPOST_SIMULATION_SEEDS", "0:+100"))
+SEEDS = asked_seeds(os.environ.get("SHARDPOST_SIMULATION_SEEDS", "0:+100"))
 STEPS = 300
 
 

@@ -17,6 +17,7 @@ from pipeline.command import decode_command
 from pipeline.instant import DurationMs, Instant, earlier, later
 from pipeline.lane import actions as act
 from pipeline.lane.books import decode_counts
+from pipeline.lane.caution import POISON
 from pipeline.lane.entry import Entry, decode_entry, encode_entry
 from pipeline.lane.lane import Lane
 from pipeline.lane.recovery import JournalReadBack, Recovered
@@ -134,6 +135,8 @@ class LaneWorld:
         self.faults = self.chance.random()
         self.provider_class = self.chance.choice(list(ProviderClass))
         own_chance = random.Random(seed)
+        self.crash_chance = random.Random(f"crashes of {seed}")
+        self.quarantined: set[MessageId] = set()
         receipts = ReceiptTerms(by=own_chance.choice(list(ReceiptsBy)))
         has_receipts = own_chance.random() < 0.7
         self.gate = gate_of(
@@ -404,10 +407,14 @@ class LaneWorld:
             ]
             page = [JournalEntry(seq, self.journal[seq]) for seq in seqs[:3]]
             read_back.on_entries(page, limit=3)
-        recovered = read_back.result()
+        recovered = read_back.result(is_after_crash=self._is_after_crash())
         needed = [seq for seq in sorted(self.journal) if seq > self.retired_through]
         assert [seq for seq, _ in recovered.entries] == needed, "not all that is un-retired"
         return recovered
+
+    def _is_after_crash(self) -> bool:
+        """Whether the predecessor seems to have crashed; else it was drained, or gave the lane."""
+        return self.takeovers_count > 0 and self.crash_chance.random() < 0.7
 
     def step(self, owner: Owner, *, is_calm: bool = False) -> bool:
         """Carry out one step of one errand; return whether there was one."""
@@ -766,6 +773,7 @@ class LaneWorld:
         in_segment = sum(number == segment for number in self.segment_of.values())
         assert in_segment <= WINDOWS.segment_entries_max, "a segment is too long"
         self.entries[seq] = entry
+        self.quarantined.update(row[0] for row in entry.timeline_rows() if row[4] == POISON)
         for id_, step in zip(entry.message_ids, entry.steps, strict=True):
             steps = self.journaled_steps.setdefault(id_, set())
             if step & EVENT_MASK == Event.CLAIM and step not in steps:
@@ -892,7 +900,8 @@ class LaneWorld:
                 case state:
                     assert state is MessageState.UNCERTAIN, state
                     # Its key lives, so it can be asked for until it is there.
-                    assert self.provider_class is not ProviderClass.KEYED
+                    is_asked = self.provider_class is ProviderClass.KEYED
+                    assert not is_asked or id_ in self.quarantined
         truth: dict[str, Counter[MessageState]] = {}
         for id_ in self.accepted:
             book = f"group:{self.groups[id_]}"

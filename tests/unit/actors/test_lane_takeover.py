@@ -236,3 +236,48 @@ async def test_a_drain_during_the_recovery_answers_for_what_is_open(tmp_path: Pa
         await pass_time(2 * A_SECOND)
         assert task.done()
         assert await world.states() == {"uncertain": 4, "accepted": 6}
+
+
+# --- after a crash --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("says_goodbye", "is_cautious"),
+    [
+        pytest.param(True, False, id="who released its lanes did not crash"),
+        pytest.param(False, True, id="who fell silent may have"),
+    ],
+)
+@in_virtual_time
+async def test_a_lane_is_cautious_after_a_crash_and_for_a_while(
+    tmp_path: Path, says_goodbye: bool, is_cautious: bool
+) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        other = owner_id("other")
+        await world.admin.port.open_segment(world.lane, 0, epoch=1, owner=other)
+        await world.beat(other, GONE if says_goodbye else 7)
+        await world.accept(3)
+        runner = world.runner(await world.stores.open())
+        world.begin(runner)
+        while not runner_report(runner)["is_owned"]:
+            await pass_time(10)
+        assert runner_report(runner)["is_cautious"] == is_cautious
+        await pass_time(10 * A_SECOND)
+        assert not runner_report(runner)["is_cautious"]
+        assert await world.states() == {"sent": 3}
+
+
+@in_virtual_time
+async def test_a_lane_that_was_waited_for_and_given_is_not_cautious(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        other, me = owner_id("other"), owner_id("me")
+        await world.admin.port.open_segment(world.lane, 0, epoch=1, owner=other)
+        life = world.keep_beating(other)
+        runner = world.runner(await world.stores.open())
+        world.begin(runner)
+        await pass_time(A_SECOND)
+        await world.admin.port.take_over(world.lane, 0, expected_epoch=1, owner=me)
+        while not runner_report(runner)["is_owned"]:
+            await pass_time(10)
+        assert not runner_report(runner)["is_cautious"]
+        life.cancel()

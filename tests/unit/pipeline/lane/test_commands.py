@@ -249,6 +249,15 @@ def test_a_receipt_that_comes_twice_changes_nothing(event: Event) -> None:
     assert not story.entry.message_ids
 
 
+@pytest.mark.parametrize("event", [Event.TAKE, Event.REFUSE])
+def test_a_receipt_for_what_waits_changes_nothing(event: Event) -> None:
+    story = commanded()
+    story.ask("receipt", "a", event=int(event))
+    assert story.verdicts == [Verdict.DONE]
+    assert story.entry is not None
+    assert not story.entry.message_ids
+
+
 def test_testimony_settles_only_the_claim_that_it_speaks_of() -> None:
     for attempt, said in ((1, 1), (2, 0)):
         story = commanded()
