@@ -69,6 +69,7 @@ class SchedulerActor(Scheduler):
                 open_scheduler_ports,
                 platform,
                 config.core,
+                part=config.part,
                 find_limiter=find_limiter,
                 find_bell=find_bell,
             ),

@@ -19,6 +19,7 @@ from actors.scheduler import SchedulerPorts
 from cluster.egress.file_outbox import FileOutbox
 from cluster.egress.receipt_endpoint import ReceiptEndpoint
 from cluster.egress.smtp_bounce_folder import BounceFolder, BounceMailbox
+from cluster.local.bell import CoreBell
 from cluster.local.store import LocalStore
 from cluster.runtime.clock import SystemClock
 from cluster.runtime.connector_settings import SmtpConnectorSettings, WebhookConnectorSettings
@@ -73,6 +74,7 @@ async def open_scheduler_ports(
     platform: PlatformConfig,
     core: Core,
     *,
+    part: int,
     find_limiter: Callable[[], Awaitable[LimiterDoor | None]],
     find_bell: Callable[[str], Awaitable[Bell | None]],
 ) -> SchedulerPorts:
@@ -85,7 +87,10 @@ async def open_scheduler_ports(
         for name, connector in settings.connectors.items()
     }
 
+    bell = CoreBell(Path(platform.data_folder), core, part=part)
+
     async def close() -> None:
+        bell.take_down()
         for connector in by_name.values():
             await connector.close()
         await store.close()
@@ -101,6 +106,7 @@ async def open_scheduler_ports(
         measure=ProcessorMeter().measure,
         clock=clock,
         close=close,
+        hang_bell=bell.hang,
     )
 
 

@@ -63,6 +63,7 @@ class SchedulerPorts:
     measure: Callable[[], ProcessorUse]  # since it was called last
     clock: Clock
     close: Callable[[], Awaitable[None]]
+    hang_bell: Callable[[Callable[[Sequence[str]], None]], None] | None = None
 
 
 class Scheduler:
@@ -103,6 +104,8 @@ class Scheduler:
                     await ports.close()
                     raise
                 self._ports = ports
+                if ports.hang_bell is not None:
+                    ports.hang_bell(self.hear)
                 await self._ask_for_permits(ports)
                 watch = ListingWatch(ports.store, ports.generations, self._lists, clock=ports.clock)
                 await watch.look()
@@ -151,6 +154,13 @@ class Scheduler:
             elif runner.lane.is_lagging:
                 heard.lagging.append(rows.lane)
         return heard
+
+    def hear(self, lanes: Sequence[str]) -> None:
+        """Let those of these lanes that are at work here look for commands now; a hint."""
+        for name in lanes:
+            runner = self._runners.get(name)
+            if runner is not None and runner.lane is not None:
+                runner.ring(LaneRows(name, [], None, [], [], []))
 
     async def hand_over(self, lanes: Sequence[str], *, heir: bytes, heir_name: str) -> None:
         """Begin to give these lanes to another scheduler of the core; those that are ours.

@@ -201,6 +201,9 @@ REASON_CHARS_MAX: Final = 1_000
 COMMANDS_A_WRITE_MAX: Final = 500
 COMMAND_WAIT_S: Final = 10.0
 
+# Names of lanes in one ring of a core's bell.
+BELL_BYTES_MAX: Final = 16_384
+
 # Suppressions that one write notes.
 SUPPRESSIONS_A_WRITE_MAX: Final = 1_000
 

@@ -1,12 +1,13 @@
 """Writes commands where their lanes read them, and waits for what the lanes answer.
 
 A command is a row in the lane of its message, so nothing need be running: what was recorded is
-carried out when a platform runs.  While one runs its lanes read their commands every second.
+carried out when a platform runs.  While one runs its lanes are told by a bell, and read their
+commands every second where they do not hear it.
 """
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from actors.cli.asked_messages import AskedMessage
@@ -20,7 +21,7 @@ from pipeline.lane_id import LaneId
 from pipeline.later import ORDER_FAMILIES, CommandEntry, CommandResult, GroupOrder
 
 _ID_BYTES: Final = 16
-_FIRST_LOOK_S: Final = 0.02
+_FIRST_LOOK_S: Final = 0.004
 _LOOK_S_MAX: Final = 0.5
 
 
@@ -42,12 +43,15 @@ class CommandDesk:
         kind: CommandKind,
         by: str,
         clock: SystemClock,
+        ring: Callable[[Core, Sequence[str]], None],
     ) -> None:
+        """`ring` tells whoever serves a core which of its lanes have commands: a hint."""
         self._store = store
         self._generation = generation
         self._kind = kind
         self._by = by
         self._clock = clock
+        self._ring = ring
 
     async def ask(
         self, messages: Sequence[AskedMessage], payload_of: Callable[[int], CommandBody]
@@ -68,7 +72,15 @@ class CommandDesk:
             by_lane.setdefault(lane, []).append(entry)
         for lane, entries in by_lane.items():
             await self._store.write_commands(lane, entries)
+        self._ring_for(by_lane)
         return asked
+
+    def _ring_for(self, lanes: Iterable[LaneId]) -> None:
+        names: dict[Core, list[str]] = {}
+        for lane in lanes:
+            names.setdefault(core_of(lane), []).append(str(lane))
+        for core, mine in names.items():
+            self._ring(core, mine)
 
     async def ask_group(self, group: str, lanes: Sequence[LaneId], *, why: str) -> list[Asked]:
         """Record a command to a group key: the order on every core first, then a row a lane.
@@ -85,6 +97,7 @@ class CommandDesk:
         for lane in lanes:
             entry = CommandEntry(id_, self._kind.value, b"", b"", group, self._by, payload)
             await self._store.write_commands(lane, [entry])
+        self._ring_for(lanes)
         return [Asked(id_, lane) for lane in lanes]
 
     async def _refuse_overruled(self, core: Core, order: GroupOrder) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import typer
@@ -27,6 +28,7 @@ from actors.cli.group import read_group
 from actors.cli.not_found import NothingFound
 from actors.cli.open_queries import OpenQueries, open_queries
 from actors.cli.open_store import open_store
+from cluster.local.bell import ring
 from cluster.runtime.clock import SystemClock
 from pipeline.command import CommandBody, CommandKind, Verdict
 from pipeline.errors import SubmissionInvalid
@@ -71,6 +73,7 @@ async def _to_messages(
                 kind=ask.kind,
                 by=ask.by,
                 clock=opened.clock,
+                ring=partial(ring, queries.folder.path),
             )
             # Whoever was not answered once is not waited for again and again.
             wait_s = ask.wait_s if is_running else 0.0
@@ -175,6 +178,7 @@ async def _to_group(ask: Ask, data: Path | None, *, tenant: str, group: str) -> 
                     kind=ask.kind,
                     by=ask.by,
                     clock=opened.clock,
+                    ring=partial(ring, queries.folder.path),
                 )
                 asked = await desk.ask_group(key, lanes, why=ask.why)
                 found = await desk.answers(asked, within_s=ask.wait_s if is_running else 0.0)

@@ -84,6 +84,7 @@ class LaneActors:
         self.accepted: list[MessageId] = []
         self.closed: list[str] = []
         self.opened: list[str] = []
+        self.bells: list[str] = []
         self.admin: FaultyStore
         self.by_name: dict[str, Scheduler] = {}
         self.use = ProcessorUse(0, 0)
@@ -232,6 +233,7 @@ class LaneActors:
                 gates={channel: gate_of(made.name) for channel in channels},
                 clock=self.clock,
                 close=close,
+                hang_bell=lambda _hear: self.bells.append("hung"),
             )
 
         scheduler = self.by_name[f"scheduler|{name}"] = Scheduler(

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.command import CommandBody, CommandKind, Verdict, encode_command
 from pipeline.errors import StoreUnavailable
 from pipeline.ingest.doorbell import Heard, LaneRows, encode_doorbell
 from pipeline.lane.takeover import GONE
 from pipeline.lane_id import LaneId
+from pipeline.later import CommandEntry
 from pipeline.message import PartitionKey
 from tests.support.lane_actors import GROUP, WINDOWS, CountingConnector, LaneActors, owner_id
 from tests.support.virtual_time import in_virtual_time, loop_now, pass_time
@@ -346,3 +348,43 @@ async def test_health_tells_what_ended_a_loop(tmp_path: Path, verb: str) -> None
         await pass_time(10 * A_SECOND)
         with pytest.raises(RuntimeError, match=verb):
             await scheduler.check_health()
+
+
+# --- the bell of the core -------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_who_hears_of_commands_reads_them_at_once(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        [message] = await world.accept(1)
+        scheduler = world.scheduler(await world.stores.open())
+        await scheduler.start()
+        # Far from the looks that it takes by itself.
+        await pass_time(3 * A_SECOND + 400)
+        payload = encode_command(CommandBody(born=world.clock.now(), group=GROUP))
+        entry = CommandEntry(
+            b"c" * 16, CommandKind.CANCEL, message, PartitionKey(message), "", "ada", payload
+        )
+        await world.admin.port.write_commands(world.lane, [entry])
+        scheduler.hear(["1.n1.0.sms.of-nobody", "no lane", "", str(world.lane)])
+        await pass_time(50)
+        [result] = await world.admin.port.read_results(world.core, [entry.id])
+        assert result.verdict == Verdict.TOO_LATE
+        await scheduler.drain()
+        assert world.bells == ["hung"]
+
+
+@in_virtual_time
+async def test_what_is_heard_before_a_lane_is_at_work_is_left_to_it(tmp_path: Path) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        await world.accept(1)
+        store = await world.stores.open()
+        store.pause("newest_segment")
+        scheduler = world.scheduler(store)
+        await scheduler.start()
+        await pass_time(10)
+        scheduler.hear([str(world.lane)])
+        store.resume()
+        await pass_time(3 * A_SECOND)
+        assert await world.states() == {"sent": 1}
+        await scheduler.drain()

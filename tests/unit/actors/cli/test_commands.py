@@ -14,8 +14,10 @@ from cluster.local.platform_lock import PlatformAddress
 from cluster.local.queries import LocalQueries
 from cluster.local.store import LocalStore
 from cluster.runtime.clock import SystemClock
+from cluster.topology.generation import Core
 from pipeline.command import CommandBody, decode_command
 from pipeline.instant import Instant, later
+from pipeline.lane_id import LaneId
 from pipeline.later import CommandEntry, CommandResult, GroupOrder
 from pipeline.lifecycle import Event
 from pipeline.limits import Windows
@@ -210,6 +212,32 @@ def test_the_exit_code_says_what_the_lane_said(
     assert answer.json[field] == 1
     told = shardpost("cancel", data.sent[0].hex(), "--data", data.path)
     assert told.code == code
+
+
+def test_lanes_are_rung_once_their_commands_are_there(
+    shardpost: Shardpost, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    write = LocalStore.write_commands
+
+    async def writing(self: LocalStore, lane: LaneId, entries: Sequence[CommandEntry]) -> None:
+        await write(self, lane, entries)
+        done.append(f"wrote {lane}")
+
+    def ring(folder: Path, core: Core, lanes: Sequence[str]) -> None:
+        assert folder == data.path.absolute()
+        assert all(lane.startswith(f"1.{core.node}.{core.shard}.") for lane in lanes)
+        done.extend(f"rang {lane}" for lane in lanes)
+
+    monkeypatch.setattr(LocalStore, "write_commands", writing)
+    monkeypatch.setattr("actors.cli.command_runs.ring", ring)
+    messages = [id_.hex() for id_ in data.waiting]
+    for arguments in ((*messages,), ("--group", "spring")):
+        shardpost("pause", *arguments, "--no-wait", "--data", data.path)
+        wrote = [lane for what, lane in map(str.split, done) if what == "wrote"]
+        assert wrote
+        assert done == [f"wrote {lane}" for lane in wrote] + [f"rang {lane}" for lane in wrote]
+        done.clear()
 
 
 def test_who_does_not_wait_is_told_that_it_is_recorded(
