@@ -56,8 +56,8 @@ def test_a_path_that_lost_any_step_but_its_last_ones_is_a_fault() -> None:
         steps = path_of([chance.randrange(10) for _ in range(8)])
         if len(steps) < 2 or event_of(steps[0]) is not Event.CLAIM:
             continue
-        if event_of(steps[1]) in (Event.DEFER, Event.LOSE_ANSWER):
-            continue  # it may also be put off unclaimed, or be doubted after a restore
+        if event_of(steps[1]) in (Event.DEFER, Event.LOSE_ANSWER, Event.REFUSE):
+            continue  # unclaimed it may be put off, doubted after a restore, or end as poison
         without_first = judge(text(steps[1:]))
         assert without_first.fault is not None, steps
         checked += 1
