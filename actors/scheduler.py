@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from actors.doorbells import Bell
@@ -21,6 +22,7 @@ from cluster.topology.generation import Core, Generation
 from pipeline.errors import StoreUnavailable, WriteUnknown
 from pipeline.ingest.accept import core_of
 from pipeline.ingest.doorbell import Heard, LaneRows, decode_doorbell, encode_doorbell
+from pipeline.lane.entry import EntryUnreadable
 from pipeline.lane.gate import Gate
 from pipeline.lane.suppressions import ListingTenants
 from pipeline.lane.takeover import GONE, OwnerWatch
@@ -33,6 +35,12 @@ from pipeline.route.permits import LimitBook
 log = structlog.get_logger(__name__)
 
 _SWEEP_S: Final = 5.0
+# What a lane's own data makes of it, at each start again.
+_UNREADABLE: Final = (EntryUnreadable, msgspec.DecodeError, UnicodeDecodeError)
+_WHAT_TO_DO: Final = (
+    "the other lanes go on: run `shardpost audit`, then stop the platform and restore the data"
+    " folder from a backup, or run the release that wrote it"
+)
 _MS_PER_S: Final = 1_000
 _US_PER_MS: Final = 1_000
 
@@ -89,6 +97,7 @@ class Scheduler:
         self._use = ProcessorUse(0, 0)
         self._handed_over: dict[str, int] = {}
         self._work: dict[str, int] = {}  # by lane, since the beat before
+        self._set_aside: dict[str, str] = {}  # lanes that cannot be read, and why
 
     async def start(self) -> None:
         """Open the ports, take the lanes, begin to beat.
@@ -141,6 +150,8 @@ class Scheduler:
         if ports is None or self._is_draining:
             return heard
         for rows in decode_doorbell(doorbell):
+            if rows.lane in self._set_aside:
+                continue
             runner = self._runners.get(rows.lane)
             if runner is None:
                 runner = self._run_lane(ports, LaneId.parse(rows.lane))
@@ -232,7 +243,9 @@ class Scheduler:
             "lanes": [
                 {**runner_report(runner), "handed_over_lately": self._work.get(name, 0)}
                 for name, runner in self._runners.items()
+                if name not in self._set_aside
             ],
+            "lanes_set_aside": dict(self._set_aside),
         }
 
     def _measure(self, ports: SchedulerPorts) -> None:
@@ -325,7 +338,12 @@ class Scheduler:
         name = task.get_name()
         if task.cancelled():
             return
-        if (error := task.exception()) is not None:
+        if isinstance(error := task.exception(), _UNREADABLE):
+            # Another process would read the same; the others of the core are not to suffer for it.
+            self._set_aside[name] = str(error)
+            self._tasks.pop(name, None)
+            log.error("lane_set_aside", lane=name, error=str(error), what_to_do=_WHAT_TO_DO)
+        elif error is not None:
             # The registry's next question meets it (`check_health`) and replaces this process.
             log.error("lane_failed", lane=name, error=str(error))
         elif not self._is_draining:

@@ -17,6 +17,7 @@ from actors.cli.status import BOOKED_STATES
 from cluster.runtime.clock import SystemClock
 from pipeline.instant import Instant, earlier
 from pipeline.lane.books import Counts, group_book
+from pipeline.lane.entry import EntryUnreadable
 from pipeline.lifecycle import RESOLVED_STATES
 from pipeline.message import group_key
 from pipeline.ports import QueryStore
@@ -45,6 +46,10 @@ async def read_group(queries: OpenQueries, *, tenant: str, group: str, now: Inst
     submitted_before = await _count_submitted(store, key)
     scheduled = await _count_scheduled(store, key)
     view = await look_at_lanes(store, book_prefix=group_book(key), group=key)
+    for lane in view.lanes:
+        if lane.fault is not None:
+            # The books of a group are whole or not told.
+            raise EntryUnreadable(f"{lane.lane}: {lane.fault}")
     counts: Counts = view.books.get(group_book(key), Counter())
     accepted, lag = counts.total(), view.unnamed_count
     submitted = submitted_before

@@ -9,22 +9,27 @@ a cell of the books or beside it.
 
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
+import msgspec
 import numpy as np
 
 from actors.cli.id_columns import ID_BYTES, id_column
 from cluster.topology.generation import Generation
 from pipeline.instant import DurationMs, Instant, earlier
 from pipeline.lane.books import Counts, Tally, decode_counts, tally_of
-from pipeline.lane.entry import decode_entry
+from pipeline.lane.entry import EntryUnreadable, decode_entry
 from pipeline.lane.recovery import JournalReadBack, Recovered
 from pipeline.lane_id import LaneId
 from pipeline.lifecycle import MessageState, Step
 from pipeline.limits import JOURNAL_PAGE_ENTRIES_MAX, UNNAMED_PAGE_ROWS_MAX
 from pipeline.message import BufferRow, MessageId
 from pipeline.ports import BookCell, Ownership, QueryStore, TimelineEvent
+
+# What the data of one lane does to whoever reads it.
+_UNREADABLE: Final = (EntryUnreadable, msgspec.DecodeError, UnicodeDecodeError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,7 @@ class LaneView:
     unretired_count: int
     unnamed_count: int
     oldest_unnamed: Instant | None  # its born
+    fault: str | None = None  # why the lane cannot be read: it stands still, and is not counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +73,7 @@ class _Begun:
     tallies: list[tuple[int, Tally]] = field(default_factory=list)
     buffered: bytearray = field(default_factory=bytearray)
     buffered_borns: "array[int]" = field(default_factory=lambda: array("q"))
+    fault: str | None = None
 
 
 async def look_at_lanes(
@@ -74,8 +81,8 @@ async def look_at_lanes(
 ) -> LanesView:
     """Return how all lanes stand, and the books that begin with the prefix (None: no books).
 
-    `group` (a key): only its messages are counted as unnamed.  Raises `StoreUnavailable` and
-    `EntryUnreadable`.
+    `group` (a key): only its messages are counted as unnamed.  A lane that cannot be decoded says
+    so.  Raises `StoreUnavailable`.
     """
     generations = {generation.number: generation for generation in await store.read_generations()}
     begun = [
@@ -83,12 +90,22 @@ async def look_at_lanes(
         for lane in await store.list_lanes()
     ]
     for lane in begun:
-        await _read_buffer(store, lane, group=group)
+        await _try_to(_read_buffer(store, lane, group=group), lane)
     cells = [] if book_prefix is None else await store.books(book_prefix)
     for lane in begun:
-        await _read_newer_entries(store, lane)
+        await _try_to(_read_newer_entries(store, lane), lane)
     books = {} if book_prefix is None else _books(cells, begun, book_prefix)
     return LanesView(lanes=[_view(lane) for lane in begun], books=books)
+
+
+async def _try_to(read: Coroutine[None, None, None], begun: _Begun) -> None:
+    if begun.fault is not None:
+        read.close()
+        return
+    try:
+        await read
+    except _UNREADABLE as error:
+        begun.fault = str(error)
 
 
 async def unnamed_rows(
@@ -127,7 +144,12 @@ def _first_offset(generation: Generation) -> Instant:
 
 async def _begin(store: QueryStore, lane: LaneId, *, first_offset: Instant) -> _Begun:
     newest = await store.newest_segment(lane)
-    recovered = await _read_back(store, lane, first_offset=first_offset)
+    fault: str | None = None
+    try:
+        recovered = await _read_back(store, lane, first_offset=first_offset)
+    except _UNREADABLE as error:
+        fault = str(error)
+        recovered = Recovered(next_seq=0, offset=first_offset, retired_through=-1, entries=[])
     begun = _Begun(
         lane=lane,
         ownership=None if newest is None else newest.ownership,
@@ -136,6 +158,7 @@ async def _begin(store: QueryStore, lane: LaneId, *, first_offset: Instant) -> _
         retired_through=recovered.retired_through,
         newest_seq=recovered.next_seq - 1,
         entries_count=len(recovered.entries),
+        fault=fault,
     )
     for seq, entry in recovered.entries:
         begun.named += b"".join(entry.message_ids)
@@ -219,6 +242,7 @@ def _view(begun: _Begun) -> LaneView:
         oldest_unnamed=(
             Instant(int(np.array(begun.buffered_borns)[unnamed].min())) if len(unnamed) else None
         ),
+        fault=begun.fault,
     )
 
 

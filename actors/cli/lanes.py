@@ -13,6 +13,10 @@ from actors.cli.options import DataOption, JsonOption
 from actors.cli.output import shown_instant, write_json, write_line, write_table
 
 _OWNER_DIGITS_SHOWN: Final = 8
+WHAT_TO_DO: Final = (
+    "Nothing of it is handed over, the other lanes go on: run `shardpost audit`, then stop the"
+    " platform and restore the data folder from a backup, or run the release that wrote it."
+)
 
 
 class LaneReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +33,7 @@ class LaneReport(msgspec.Struct, frozen=True, kw_only=True):
     offset_at: str
     lag: int
     entries_unretired: int
+    fault: str | None = None  # why it cannot be read: it was set aside, and stands still
 
 
 class LanesReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +58,7 @@ def lane_report(view: LaneView) -> LaneReport:
         offset_at=shown_instant(view.offset),
         lag=view.unnamed_count,
         entries_unretired=view.unretired_count,
+        fault=view.fault,
     )
 
 
@@ -79,6 +85,10 @@ def show_lanes(report: LanesReport) -> None:
             for lane in report.lanes
         ],
     )
+    for lane in report.lanes:
+        if lane.fault is not None:
+            write_line()
+            write_line(f"{lane.lane} is set aside: {lane.fault}.  {WHAT_TO_DO}")
 
 
 async def _lanes(data: Path | None, *, as_json: bool) -> None:

@@ -48,6 +48,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     oldest_in_lag_ms: int | None
     lanes: int
     lanes_lagging: int
+    lanes_set_aside: list[str]  # that cannot be read
     owners_alive: int
 
 
@@ -79,6 +80,7 @@ async def read_status(queries: OpenQueries, *, now: Instant) -> StatusReport:
         oldest_in_lag_ms=None if oldest is None else elapsed_ms(since=oldest, until=now),
         lanes=len(view.lanes),
         lanes_lagging=sum(lane.unnamed_count > 0 for lane in view.lanes),
+        lanes_set_aside=[str(lane.lane) for lane in view.lanes if lane.fault is not None],
         owners_alive=len(alive),
     )
 
@@ -91,12 +93,18 @@ def show_status(report: StatusReport) -> None:
     lag = f"{report.lag:,}"
     if report.oldest_in_lag_ms is not None:
         lag += f", the oldest for {shown_span(report.oldest_in_lag_ms * 1_000)}"
+    lanes = f"{report.lanes:,}, {report.lanes_lagging:,} of them lag"
+    if report.lanes_set_aside:
+        lanes += (
+            f", {len(report.lanes_set_aside):,} set aside as they cannot be read:"
+            " `shardpost lanes` says why"
+        )
     write_fields(
         {
             "data": report.data,
             "platform": running,
             "owners alive": report.owners_alive,
-            "lanes": f"{report.lanes:,}, {report.lanes_lagging:,} of them lag",
+            "lanes": lanes,
             "lag": lag,
         }
     )

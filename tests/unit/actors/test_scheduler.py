@@ -388,3 +388,30 @@ async def test_what_is_heard_before_a_lane_is_at_work_is_left_to_it(tmp_path: Pa
         await pass_time(3 * A_SECOND)
         assert await world.states() == {"sent": 1}
         await scheduler.drain()
+
+
+# --- lanes that cannot be read --------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_a_lane_that_cannot_be_read_is_set_aside_and_the_others_go_on(
+    tmp_path: Path,
+) -> None:
+    async with LaneActors.on(tmp_path) as world:
+        good, bad = world.lane_of("bulk-1"), world.lane_of("bulk-2")
+        gone = owner_id("gone")
+        await world.admin.port.open_segment(bad, 0, epoch=1, owner=gone)
+        await world.admin.port.append(bad, 0, epoch=1, seq=0, body=b"\x91\x09")
+        await world.beat(gone, GONE)
+        await world.accept(2, lane=bad)
+        scheduler = world.scheduler(await world.stores.open())
+        await scheduler.start()
+        await pass_time(3 * A_SECOND)
+        await world.accept(3, lane=good)
+        await scheduler.ring(await doorbell(world, 1, lane=bad))
+        await pass_time(3 * A_SECOND)
+        report = await scheduler.check_health()  # raises nothing: the process stays
+        assert "an entry of format 9" in report["lanes_set_aside"][str(bad)]
+        assert [lane["lane"] for lane in report["lanes"]] == [str(good)]
+        assert await world.states() == {"sent": 3, "accepted": 3}
+        await scheduler.drain()

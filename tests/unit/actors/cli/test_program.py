@@ -255,9 +255,29 @@ def test_an_entry_of_a_newer_release_is_told_in_one_line(shardpost: Shardpost, f
     for core in folder.generation.cores:
         if folder.folder.core_path(core).exists():
             folder.damage(core, "UPDATE journal SET body = ?", b"\x91\x09")
-    answer = shardpost("status", "--data", folder.path)
+    answer = shardpost("group", "g", "--data", folder.path)
     assert answer.code == 5
     assert "an entry of format 9" in answer.refusal
+
+
+def test_a_lane_that_cannot_be_read_is_shown_with_what_to_do(
+    shardpost: Shardpost, fill: Fill
+) -> None:
+    folder = fill(one_message)
+    for core in folder.generation.cores:
+        if folder.folder.core_path(core).exists():
+            folder.damage(core, "UPDATE journal SET body = ?", b"\x91\x09")
+    status = shardpost("status", "--data", folder.path)
+    assert status.code == 0
+    assert "1 set aside" in status.out
+    lanes = shardpost("lanes", "--data", folder.path)
+    assert lanes.code == 0
+    assert "is set aside: the journal holds an entry of format 9" in lanes.out
+    assert "restore the data folder from a backup" in lanes.out
+    (lane,) = shardpost("lanes", "--data", folder.path, "--json").json["lanes"]
+    assert shardpost("status", "--data", folder.path, "--json").json["lanes_set_aside"] == [
+        lane["lane"]
+    ]
 
 
 def test_a_folder_that_cannot_be_written_answers_all_the_same(
