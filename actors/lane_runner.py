@@ -406,5 +406,6 @@ def runner_report(runner: LaneRunner) -> Mapping[str, int | str | bool]:
             "handed_over": lane.handed_over_count,
             "doorbells_dropped": lane.doorbells_dropped_count,
             "bodies_missing": lane.bodies_missing_count,
+            "rows_missed": lane.missed_count,
         }
     return report

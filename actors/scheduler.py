@@ -15,6 +15,7 @@ import structlog
 from actors.doorbells import Bell
 from actors.lane_runner import LaneRunner, LaneRunnerPorts, runner_report
 from actors.listing_watch import ListingWatch
+from actors.missed_rows import MissedRows
 from actors.permits import LimiterDoor, PermitClient
 from cluster.runtime.processor import ProcessorUse
 from cluster.runtime.routing import limited_connectors
@@ -123,6 +124,7 @@ class Scheduler:
                     create(self._beat_for_ever(ports)),
                     create(self._look_for_lanes_for_ever(ports)),
                     create(watch.run()),
+                    create(self._look_for_missed_rows_for_ever(ports)),
                 ]
                 if not self._config.part:
                     self._loops.append(create(self._sweep_for_ever(ports)))
@@ -299,6 +301,19 @@ class Scheduler:
                 await ports.store.sweep(self._config.core)
             except (StoreUnavailable, WriteUnknown) as error:
                 log.warning("sweep_unanswered", error=str(error))
+
+    async def _look_for_missed_rows_for_ever(self, ports: SchedulerPorts) -> None:
+        missed = MissedRows(store=ports.store, clock=ports.clock, windows=self._config.windows)
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            lanes = {name: runner for name, runner in self._runners.items() if name in self._tasks}
+            try:
+                await missed.look(lanes)
+            except (StoreUnavailable, WriteUnknown) as error:
+                log.warning("missed_rows_not_looked_for", error=str(error))
+            except _UNREADABLE as error:
+                # Who reads such rows to hand them over is set aside.
+                log.warning("missed_rows_not_looked_for", error=str(error))
 
     def _run_lane(self, ports: SchedulerPorts, lane_id: LaneId) -> LaneRunner | None:
         assert core_of(lane_id) == self._config.core, lane_id

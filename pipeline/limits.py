@@ -143,6 +143,11 @@ POISON_ENDS_MAX: Final = 3
 # What has not ended the process for so long does not end it.
 TRIAL_MS_MAX: Final = 5_000
 
+# --- rows that were missed ------------------------------------------------------------------------
+
+# Of 2,048 rows, every five seconds: 3,200 rows a second at most.
+MISSED_PAGES_PER_LOOK: Final = 8
+
 # --- which connector --------------------------------------------------------------------------
 
 CONNECTOR_WEIGHT_MAX: Final = 1_000

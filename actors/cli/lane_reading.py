@@ -42,6 +42,7 @@ class LaneView:
     unretired_count: int
     unnamed_count: int
     oldest_unnamed: Instant | None  # its born
+    missed_count: int = 0
     fault: str | None = None  # why the lane cannot be read: it stands still, and is not counted
 
 
@@ -68,6 +69,7 @@ class _Begun:
     read_from: Instant  # below it no row is open
     retired_through: int
     newest_seq: int
+    missed_count: int
     entries_count: int
     named: bytearray = field(default_factory=bytearray)
     tallies: list[tuple[int, Tally]] = field(default_factory=list)
@@ -157,6 +159,7 @@ async def _begin(store: QueryStore, lane: LaneId, *, first_offset: Instant) -> _
         read_from=recovered.read_from,
         retired_through=recovered.retired_through,
         newest_seq=recovered.next_seq - 1,
+        missed_count=recovered.missed,
         entries_count=len(recovered.entries),
         fault=fault,
     )
@@ -242,6 +245,7 @@ def _view(begun: _Begun) -> LaneView:
         oldest_unnamed=(
             Instant(int(np.array(begun.buffered_borns)[unnamed].min())) if len(unnamed) else None
         ),
+        missed_count=begun.missed_count,
         fault=begun.fault,
     )
 

@@ -33,6 +33,7 @@ class LaneReport(msgspec.Struct, frozen=True, kw_only=True):
     offset_at: str
     lag: int
     entries_unretired: int
+    rows_missed: int
     fault: str | None = None  # why it cannot be read: it was set aside, and stands still
 
 
@@ -58,6 +59,7 @@ def lane_report(view: LaneView) -> LaneReport:
         offset_at=shown_instant(view.offset),
         lag=view.unnamed_count,
         entries_unretired=view.unretired_count,
+        rows_missed=view.missed_count,
         fault=view.fault,
     )
 
@@ -86,6 +88,12 @@ def show_lanes(report: LanesReport) -> None:
         ],
     )
     for lane in report.lanes:
+        if lane.rows_missed:
+            write_line()
+            write_line(
+                f"{lane.lane} missed {lane.rows_missed:,} rows and took them up later: that should"
+                " never happen.  Run `shardpost audit`."
+            )
         if lane.fault is not None:
             write_line()
             write_line(f"{lane.lane} is set aside: {lane.fault}.  {WHAT_TO_DO}")

@@ -48,6 +48,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     oldest_in_lag_ms: int | None
     lanes: int
     lanes_lagging: int
+    rows_missed: int  # below an offset, found and taken up later; there should be none
     lanes_set_aside: list[str]  # that cannot be read
     owners_alive: int
 
@@ -80,6 +81,7 @@ async def read_status(queries: OpenQueries, *, now: Instant) -> StatusReport:
         oldest_in_lag_ms=None if oldest is None else elapsed_ms(since=oldest, until=now),
         lanes=len(view.lanes),
         lanes_lagging=sum(lane.unnamed_count > 0 for lane in view.lanes),
+        rows_missed=sum(lane.missed_count for lane in view.lanes),
         lanes_set_aside=[str(lane.lane) for lane in view.lanes if lane.fault is not None],
         owners_alive=len(alive),
     )
@@ -108,6 +110,12 @@ def show_status(report: StatusReport) -> None:
             "lag": lag,
         }
     )
+    if report.rows_missed:
+        write_line()
+        write_line(
+            f"{report.rows_missed:,} rows were missed and taken up later: `shardpost lanes` says"
+            " where."
+        )
     write_line()
     rows: list[tuple[str, int]] = [(state, n) for state, n in report.states.items() if n]
     write_table(("state", "messages"), [*rows, ("accepted", report.accepted)])

@@ -43,7 +43,7 @@ class Checkpoint:
     `command_cursor`: every command with at <= command_cursor is carried out.  `starts`: at how
     many ends of owners in a row the entry's `trial` was being touched.  `ordered_offset`: every row
     of an ordered message with at < ordered_offset is that of a final one; where it is not said, the
-    offset.
+    offset.  `missed`: how many rows were found below it that nobody answered for.
     """
 
     offset: Instant
@@ -52,6 +52,7 @@ class Checkpoint:
     command_cursor: Instant = NO_COMMANDS
     starts: int = 0
     ordered_offset: Instant = AS_THE_OFFSET
+    missed: int = 0
 
     @property
     def read_from(self) -> Instant:
@@ -177,6 +178,7 @@ def _numbers(checkpoint: Checkpoint) -> tuple[int, ...]:
         checkpoint.command_cursor,
         checkpoint.starts,
         checkpoint.ordered_offset,
+        checkpoint.missed,
     ]
     while len(numbers) > _CHECKPOINT_NUMBERS_MIN and not numbers[-1]:
         numbers.pop()
@@ -192,6 +194,7 @@ def _checkpoint(numbers: tuple[int, ...]) -> Checkpoint:
         command_cursor=Instant(next(later)),
         starts=next(later),
         ordered_offset=Instant(next(later)),
+        missed=next(later),
     )
 
 

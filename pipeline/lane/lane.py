@@ -81,6 +81,7 @@ class Lane:
         self._offset = recovered.offset
         self._ordered_offset = recovered.ordered_offset or recovered.offset
         self._retired_through = recovered.retired_through
+        self.missed_count = self._missed_journaled = recovered.missed
         self._checkpointed_at = now
         self._recent = RecentSet(recovered.entries)
         self._is_fenced = False
@@ -190,6 +191,20 @@ class Lane:
             and self._projection.is_settled
             and self._references.is_settled
         )
+
+    @property
+    def resolved_through(self) -> Instant:
+        """Below it no row of whatever kind is open, by the last definitely journaled checkpoint."""
+        return min(self._offset, self._ordered_offset)
+
+    def known_steps(self, ids: Iterable[MessageId]) -> dict[MessageId, Step]:
+        """Return the last steps of those messages that un-retired entries name."""
+        return {id_: step for id_ in ids if (step := self._recent.step(id_)) is not None}
+
+    def note_missed(self, count: int) -> None:
+        """Count rows that were missed, and were written again."""
+        self.missed_count += count
+        self._backlog.want_read()
 
     @property
     def is_cautious(self) -> bool:
@@ -405,6 +420,7 @@ class Lane:
             self._ordered_offset = entry.checkpoint.ordered_offset or self._offset
             self._timer_cursor = entry.checkpoint.timer_cursor
             self._command_cursor = entry.checkpoint.command_cursor
+            self._missed_journaled = entry.checkpoint.missed
             self._retired_through = entry.checkpoint.retired_through
             self._recent.retire(self._retired_through)
         self._caution.on_applied(entry.trial, now=now)
@@ -626,6 +642,7 @@ class Lane:
         command_cursor = max(self._command_cursor, self._commands.done_through)
         is_needed = batch is not None and batch.command_cursor is not None
         # What is to be touched is named with how often it was; what is through, no longer.
+        is_needed |= self.missed_count != self._missed_journaled
         is_needed |= self._caution.ends > 0 if has_lines else self._caution.must_be_named
         if batch is not None and batch.command_cursor is not None:
             command_cursor = max(command_cursor, batch.command_cursor)
@@ -677,5 +694,6 @@ class Lane:
             timer_cursor=timer_cursor,
             command_cursor=command_cursor,
             starts=self._caution.ends,
+            missed=self.missed_count,
             ordered_offset=AS_THE_OFFSET if ordered_offset == offset else ordered_offset,
         )

@@ -39,6 +39,7 @@ class Recovered:
     # What the predecessor was about to touch, and at how many ends it was before: see `caution`.
     trial: Sequence[MessageId] = ()
     starts: int = 0
+    missed: int = 0
     entries: Sequence[tuple[int, Entry]]  # un-retired, in order of seq
 
     @property
@@ -154,6 +155,7 @@ class JournalReadBack:
             ordered_offset=checkpoint.ordered_offset if checkpoint else AS_THE_OFFSET,
             is_after_crash=is_after_crash,
             trial=newest.trial if newest else (),
+            missed=checkpoint.missed if checkpoint else 0,
             starts=newest.checkpoint.starts if newest and newest.checkpoint else 0,
             entries=list(reversed(self._entries)),
         )

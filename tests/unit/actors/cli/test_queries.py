@@ -47,6 +47,7 @@ def test_status_tells_books_and_lag(shardpost: Shardpost, data: Path) -> None:
         "oldest_in_lag_ms": 59_709,
         "lanes": 4,
         "lanes_lagging": 2,
+        "rows_missed": 0,
         "lanes_set_aside": [],
         "owners_alive": 0,
     }
