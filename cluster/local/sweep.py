@@ -10,7 +10,8 @@ taken from its old end.  What lies in the order of ids is walked, a stretch a st
 
 A row of the buffer, or a timer, goes when its time is over and its message is resolved.  One that
 is not (no platform ran, or its channel has no connector) stays as long as its body: its lane will
-still say what became of it.  A body's time begins when its last timer is due.
+still say what became of it.  A body's time begins when its last timer is due, and the events of a
+message stay at least as long as its body.
 
 A journal entry goes when its owner said that nobody needs it (`retired_through` of the newest
 checkpoint) and its time is over: its lane may be asked for it until then.
@@ -113,7 +114,9 @@ class _Walked(NamedTuple):
         )
 
 
-_TIMELINE: Final = _Walked.of("timeline")
+# While a message has its body a timer of it may come, and only its events say whether that counts:
+# without them a message that was cancelled long before it is due would be sent.
+_TIMELINE: Final = _Walked.of("timeline", only="id NOT IN (SELECT id FROM body_ids)")
 _IDEM: Final = _Walked.of("idem", at="born")
 _RESULTS: Final = _Walked.of("results")
 _RECEIPTS: Final = _Walked.of("receipts", id_="ref")

@@ -63,6 +63,26 @@ async def test_a_body_stays_as_long_as_a_timer_needs_it(
     assert (await swept.left(scheduled))["messages"] == set()
 
 
+async def test_what_became_of_a_message_is_known_while_a_timer_of_it_may_come(
+    swept: Swept,
+) -> None:
+    [cancelled] = ids_of_core(swept, 1)
+    await swept.write([cancelled])
+    await swept.write(ids_of_core(swept, 1, kind=1))
+    year_ms = 365 * 86_400_000
+    row = (later(swept.clock.now(), year_ms), cancelled, PartitionKey(cancelled), NOW, 1, "acme/x")
+    await swept.store.write_timers(swept.lane, [row])
+    pk = PartitionKey(cancelled)
+    await swept.store.project(swept.core, [(cancelled, pk, TAKE, swept.clock.now(), "")])
+    swept.clock.advance(year_ms + WINDOWS.messages_ttl_ms)
+    await swept.store.sweep(swept.core)
+    assert await swept.store.read_folds(swept.core, [(pk, cancelled)]) == {cancelled: TAKE}
+    swept.clock.advance(1)
+    for _ in range(2):
+        await swept.store.sweep(swept.core)
+    assert await swept.store.read_folds(swept.core, [(pk, cancelled)]) == {}
+
+
 async def test_a_body_that_a_timer_came_to_need_while_it_was_swept_stays(
     swept: Swept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
