@@ -353,6 +353,16 @@ class Windows:
         return DurationMs(self.write_deadline_ms + 2 * self.clock_skew_ms_max)
 
     @property
+    def idem_life_ms(self) -> DurationMs:
+        """How long the key of a batch is remembered: as long as the events of what it stands for.
+
+        These live for `timeline_ttl_ms` after the last timer of a message was due.  The key of a
+        single message goes with it.
+        """
+        ahead_ms = SCHEDULE_MS_MAX + self.validity_ms_max + self.near_horizon_ms
+        return DurationMs(self.idem_ttl_ms + ahead_ms)
+
+    @property
     def ordered_retry_ms(self) -> DurationMs:
         """How long an ordered message is tried again: what comes behind it waits as long."""
         return self.near_horizon_ms

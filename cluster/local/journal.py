@@ -2,7 +2,8 @@
 
 Every write here looks at the segment's epoch in the transaction that makes it, so that after a
 take-over no append of an older epoch is ever made.  A closed segment's epoch is negative and equals
-nobody's; its cells stay for good, as whoever finds none may open the segment.
+nobody's.  Its cells go when its entries have gone: whoever still looks for it finds that a later
+one is there, and opens none.
 """
 
 import sqlite3
@@ -13,7 +14,8 @@ from pipeline.ports import JournalEntry, Ownership, Segment
 
 _OWNERSHIP: Final = "SELECT epoch, owner FROM segments WHERE lane = ? AND segment = ?"
 _OPEN: Final = """
-INSERT OR IGNORE INTO segments (lane, segment, epoch, owner) VALUES (?, ?, ?, ?)
+INSERT OR IGNORE INTO segments (lane, segment, epoch, owner)
+SELECT ?1, ?2, ?3, ?4 WHERE NOT EXISTS (SELECT 1 FROM segments WHERE lane = ?1 AND segment > ?2)
 """
 _TAKE_OVER: Final = """
 UPDATE segments SET epoch = epoch + 1, owner = ?

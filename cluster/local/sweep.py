@@ -90,10 +90,23 @@ ORDER BY block LIMIT ?
 """
 _PACKED: Final = "SELECT packed FROM bodies WHERE block = ?"
 _DROP_IDS: Final = f"{IDS} DELETE FROM body_ids WHERE id IN (SELECT id FROM ids) AND block = ?2"
+# With a body go its old events, and then the client's key that stood for it alone.
+_DROP_EVENTS: Final = f"{IDS} DELETE FROM timeline WHERE id IN (SELECT id FROM ids) AND at < ?2"
+_DROP_KEYS: Final = f"""
+{IDS} DELETE FROM idem WHERE id IN (SELECT id FROM ids) AND born < ?2
+AND NOT EXISTS (SELECT 1 FROM timeline WHERE timeline.id = idem.id)
+"""
 _DROP_GROUP: Final = "DELETE FROM by_group WHERE group_key = ? AND block = ?"
 _DROP_BLOCK: Final = "DELETE FROM bodies WHERE block = ?"
 _IS_KEPT: Final = "SELECT EXISTS (SELECT 1 FROM kept_bodies WHERE block = ? AND until >= ?)"
 _DROP_KEPT: Final = "DELETE FROM kept_bodies WHERE block = ?"
+
+# What is left of a segment whose entries are gone; where it is needed there are entries.
+_EMPTY_SEGMENTS: Final = """
+lane = ?1 AND epoch < 0 AND segment < (SELECT min(segment) FROM journal WHERE lane = ?1)
+"""
+_HAS_EMPTY_SEGMENTS: Final = f"SELECT EXISTS (SELECT 1 FROM segments WHERE {_EMPTY_SEGMENTS})"
+_DROP_EMPTY_SEGMENTS: Final = f"DELETE FROM segments WHERE {_EMPTY_SEGMENTS}"
 
 _OLD_COMMANDS: Final = "SELECT at FROM commands WHERE lane = ? AND at < ? ORDER BY at LIMIT ?"
 _DROP_COMMANDS: Final = "DELETE FROM commands WHERE lane = ? AND at <= ?"
@@ -140,6 +153,9 @@ class _Small(NamedTuple):
 
 _OWNERS: Final = _Small.of("owners")
 _ORDERS: Final = _Small.of("group_orders")
+
+# A block's ids lie all over three trees; others write between two.
+_BLOCKS_A_WRITE: Final = 4
 
 # While a part of this size of what is walked is old, the walk goes on.
 _OLD_SHARE: Final = 4
@@ -210,7 +226,8 @@ class Sweep:
             partial(self._walk, _RECEIPTS, timeline),
             partial(self._walk, _REMOVED, timeline),
             partial(self._walk, _EDITIONS, messages),
-            partial(self._walk, _IDEM, earlier(now, windows.idem_ttl_ms)),
+            partial(self._walk, _IDEM, earlier(now, windows.idem_life_ms)),
+            self._sweep_segments,
         ]
 
     async def _sweep_buffer(self, cutoff: Instant, *, unresolved_cutoff: Instant) -> bool:
@@ -264,8 +281,7 @@ class Sweep:
             nonlocal is_behind
             bounds = []
             for (lane,) in connection.execute(_LANES).fetchall():
-                # Segments become empty one after the other; what is left of them says that they
-                # are closed.
+                # Segments become empty one after the other.
                 oldest = connection.execute(_OLDEST_ENTRY, (lane,)).fetchone()
                 if oldest is None or oldest[1] >= cutoff:
                     continue
@@ -281,6 +297,22 @@ class Sweep:
 
         await self._drop(_DROP_ENTRIES, await self._file.reader.read(find))
         return is_behind
+
+    async def _sweep_segments(self) -> bool:
+        """Remove the cells of closed segments whose entries are all gone.
+
+        Nobody can open one again: a store opens none below one that it has.
+        """
+
+        def find(connection: sqlite3.Connection) -> list[tuple[str]]:
+            return [
+                lane
+                for lane in connection.execute(_LANES).fetchall()
+                if connection.execute(_HAS_EMPTY_SEGMENTS, lane).fetchone()[0]
+            ]
+
+        await self._drop(_DROP_EMPTY_SEGMENTS, await self._file.reader.read(find))
+        return False
 
     def _newest_retired_through(self, connection: sqlite3.Connection, lane: str) -> int:
         """Return -1 where no checkpoint is found: then nothing may go."""
@@ -308,8 +340,17 @@ class Sweep:
             return old, looked[-1][0] if looked else 0
 
         blocks, self._bodies_walked = await self._file.reader.read(find)
-        if blocks:
-            await self._file.writer.write(partial(_drop_blocks, blocks=blocks, cutoff=cutoff))
+        windows, now = self._windows, self._clock.now()
+        for start in range(0, len(blocks), _BLOCKS_A_WRITE):
+            await self._file.writer.write(
+                partial(
+                    _drop_blocks,
+                    blocks=blocks[start : start + _BLOCKS_A_WRITE],
+                    cutoff=cutoff,
+                    events_cutoff=earlier(now, windows.timeline_ttl_ms),
+                    keys_cutoff=earlier(now, windows.idem_ttl_ms),
+                )
+            )
         return len(blocks) == SWEEP_BLOCKS_MAX
 
     async def _sweep_commands(self, cutoff: Instant) -> bool:
@@ -361,7 +402,14 @@ class Sweep:
             await self._file.writer.write(drop)
 
 
-def _drop_blocks(transaction: Transaction, blocks: Sequence[int], cutoff: Instant) -> None:
+def _drop_blocks(
+    transaction: Transaction,
+    *,
+    blocks: Sequence[int],
+    cutoff: Instant,
+    events_cutoff: Instant,
+    keys_cutoff: Instant,
+) -> None:
     connection = transaction.connection
     for block in blocks:
         row = connection.execute(_PACKED, (block,)).fetchone()
@@ -370,7 +418,10 @@ def _drop_blocks(transaction: Transaction, blocks: Sequence[int], cutoff: Instan
         if connection.execute(_IS_KEPT, (block, cutoff)).fetchone()[0]:
             continue  # a timer was written since
         rows = unpack_bodies(row[0])
-        connection.execute(_DROP_IDS, (joined(rows.ids), block))
+        ids = joined(rows.ids)
+        connection.execute(_DROP_IDS, (ids, block))
+        connection.execute(_DROP_EVENTS, (ids, events_cutoff))
+        connection.execute(_DROP_KEYS, (ids, keys_cutoff))
         connection.executemany(_DROP_GROUP, [(group, block) for group in set(rows.groups)])
         connection.execute(_DROP_KEPT, (block,))
         connection.execute(_DROP_BLOCK, (block,))

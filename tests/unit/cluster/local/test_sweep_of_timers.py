@@ -5,10 +5,15 @@ import pytest
 from cluster.local import sweep, timers
 from cluster.local.writer import Transaction
 from pipeline.instant import earlier, later
-from pipeline.message import PartitionKey, TimerRow
+from pipeline.lifecycle import Event, step_of
+from pipeline.limits import SCHEDULE_MS_MAX
+from pipeline.message import Body, PartitionKey, TimerRow
+from pipeline.ports import IdempotencyRow
 from tests.support.fake_clock import NOW
 from tests.support.local_data import WINDOWS
 from tests.support.swept import TAKE, Swept, ids_of_core
+
+DAY_MS = 86_400_000
 
 
 async def test_a_timer_goes_when_it_was_due_long_ago_and_its_message_has_an_end(
@@ -100,3 +105,37 @@ async def test_a_body_that_a_timer_came_to_need_while_it_was_swept_stays(
     monkeypatch.setattr(sweep, "_drop_blocks", drop_after_a_timer)
     await swept.store.sweep(swept.core)
     assert (await swept.left(ids))["messages"] == set(ids)
+
+
+@pytest.mark.parametrize("event", [Event.CANCEL, Event.DEFER, Event.TAKE])
+async def test_what_became_of_a_message_is_remembered_until_its_last_timer_is_long_over(
+    swept: Swept, event: Event
+) -> None:
+    (id_,) = ids = ids_of_core(swept, 1)
+    now, due = swept.clock.now(), later(swept.clock.now(), SCHEDULE_MS_MAX)
+    await swept.write(ids_of_core(swept, 1, kind=2))
+    await swept.store.write_messages(
+        swept.core, [(id_, PartitionKey(id_), now, "acme/spring", Body(b"body"))]
+    )
+    await swept.write(ids_of_core(swept, 1, kind=1))
+    await swept.store.write_timers(
+        swept.lane, [(due, id_, PartitionKey(id_), now, 1, "acme/spring")]
+    )
+    await swept.store.put_idempotency([IdempotencyRow(id_, id_, now)])
+    # Cancelled, put off or sent at once, long before it was due.
+    step = step_of(attempt=1, try_no=1, event=event)
+    await swept.store.project(swept.core, [(id_, PartitionKey(id_), step, now, "")])
+    for days in range(0, SCHEDULE_MS_MAX // DAY_MS, 40):
+        swept.clock.advance(40 * DAY_MS)
+        for _ in range(3):
+            await swept.store.sweep(swept.core)
+        left = await swept.left(ids)
+        assert left["messages"] == left["timeline"] == left["idem"] == {id_}, days
+    swept.clock.advance(WINDOWS.idem_life_ms - SCHEDULE_MS_MAX)
+    await swept.write(ids_of_core(swept, 1, kind=3))
+    for _ in range(5):
+        await swept.store.sweep(swept.core)
+    left = await swept.left(ids)
+    assert not (left["messages"])
+    assert not (left["timeline"])
+    assert not (left["idem"])
