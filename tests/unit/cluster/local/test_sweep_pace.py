@@ -33,9 +33,6 @@ async def test_a_round_goes_on_while_it_finds_heaps(
     await swept.store.sweep(swept.core)
     # Events and keys go with the body that they belong to.
     assert await swept.left(ids) == {table: set(ids[-3:]) for table in TABLES}
-    for _ in range(len(ids) // 7 + 1):
-        await swept.store.sweep(swept.core)
-    assert await swept.left(ids) == young
 
 
 async def test_a_round_ends_after_a_while_and_the_next_one_goes_on(
