@@ -48,3 +48,25 @@ async def test_what_makes_no_sense_is_told(tmp_path: Path, arguments: list[str])
     _, told = await process.communicate()
     assert process.returncode == 2
     assert b"--smtp PORT" in told
+
+
+async def test_who_hangs_up_in_the_middle_of_a_message_is_no_trouble(tmp_path: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cluster.egress.simulator", "--http", "0"),
+        *("--log", str(tmp_path / "seen.jsonl")),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    try:
+        port = json.loads(await asyncio.wait_for(process.stdout.readline(), 30))["http"]
+        for _ in range(5):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+            await writer.drain()
+            await asyncio.sleep(0.1)
+            writer.transport.abort()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, told = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, told) == (0, b"")

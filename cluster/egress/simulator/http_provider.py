@@ -103,7 +103,10 @@ class HttpProvider:
 
     async def _take(self, request: web.Request) -> web.StreamResponse:
         chooser = self._chooser
-        body = await request.read()
+        try:
+            body = await request.read()
+        except ConnectionError:
+            return web.Response(status=400)  # to nobody: who called hung up in the middle
         key = request.headers.get("webhook-id", "")
         try:
             message = decode_payload(body).data
