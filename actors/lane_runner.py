@@ -15,6 +15,7 @@ from typing import Any, Final, assert_never
 import structlog
 
 from actors.lane_connectors import LaneConnectors
+from actors.lane_folds import read_folds
 from actors.lane_journal import LaneJournal
 from actors.lane_rulings import LaneRulings
 from actors.lane_takeover import LaneTakeover
@@ -298,8 +299,8 @@ class LaneRunner:
                 )
             case act.ReadFolds(keys=keys):
                 await self._attempt(
-                    store.read_folds(self._core, keys),
-                    lambda folds: lane.on_folds([id_ for _, id_ in keys], folds),
+                    read_folds(store, self._core, keys),
+                    lambda read: lane.on_folds([id_ for _, id_ in keys], *read),
                     lambda: lane.on_folds_failed(now=now()),
                 )
             case act.ReadSuppressions():

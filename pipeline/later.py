@@ -237,10 +237,24 @@ class LaterIngest(TimerWriter, CommandWriter, ResultReader, Receipts, Suppressio
         ...
 
 
+class TimelineEvent(NamedTuple):
+    """One line of a trace."""
+
+    at: Instant
+    step: Step
+    detail: str
+
+
 class LaterLane(
     TimerWriter, CommandWriter, GroupOrderReader, Receipts, SuppressionLists, Restored, Protocol
 ):
     """What the scheduler of a core has of this."""
+
+    async def read_timelines(
+        self, core: Core, keys: Sequence[tuple[PartitionKey, MessageId]]
+    ) -> dict[MessageId, list[TimelineEvent]]:
+        """Return all events of each message, by step, at QUORUM."""
+        ...
 
     async def read_timers(
         self,

@@ -15,6 +15,7 @@ from cluster.topology.generation import Core, Generation
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
 from pipeline.later import LaterIngest, LaterLane, LaterQueries
+from pipeline.later import TimelineEvent as TimelineEvent
 from pipeline.later import TimerPage as TimerPage
 from pipeline.lifecycle import Step
 from pipeline.message import (
@@ -245,14 +246,6 @@ class TopologySource(Protocol):
     async def read_generations(self) -> list[Generation]:
         """Return every generation that is not drained, oldest first; at SERIAL."""
         ...
-
-
-class TimelineEvent(NamedTuple):
-    """One line of a trace."""
-
-    at: Instant
-    step: Step
-    detail: str
 
 
 class MessageTrace(NamedTuple):

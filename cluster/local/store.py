@@ -5,6 +5,7 @@ but `put_idempotency`, whose rows are independent of each other.
 """
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ from pipeline.ports import (
     JournalEntry,
     Ownership,
     Segment,
+    TimelineEvent,
 )
 
 
@@ -275,6 +277,16 @@ class LocalStore(LaterVerbs):
         return await self._file(core).reader.read(
             partial(timeline.folds, ids=[message_id for _pk, message_id in keys])
         )
+
+    async def read_timelines(
+        self, core: Core, keys: Sequence[tuple[PartitionKey, MessageId]]
+    ) -> dict[MessageId, list[TimelineEvent]]:
+        """Return all events of each message, by step."""
+
+        def read(connection: sqlite3.Connection) -> dict[MessageId, list[TimelineEvent]]:
+            return {id_: timeline.events_of(connection, id_) for _pk, id_ in keys}
+
+        return await self._file(core).reader.read(read)
 
     async def project(self, core: Core, rows: Sequence[TimelineRow]) -> None:
         """Write timeline rows, all or none; one that is there stays as it is."""

@@ -296,7 +296,10 @@ class Claims:
             groups = window.groups
             if positions is not None:
                 groups = [groups[n] for n in positions]
-            added = lines_bytes(groups, outcomes.details, outcomes.references)
+            refused_by = window.refused_by.values()
+            added = lines_bytes(
+                groups, outcomes.details, outcomes.references, refused_by=list(refused_by)
+            )
             if len(builder) and size + added > JOURNAL_LINES_BYTES_MAX:
                 others.append(answer)
                 break
@@ -353,7 +356,7 @@ class Claims:
                 and window.named_at < limit
                 and not window.unjournaled_parts
             ):
-                added = lines_bytes(window.groups, {})
+                added = lines_bytes(window.groups, {}, refused_by=list(window.refused_by.values()))
                 if len(builder) and size + added > room_bytes:
                     break
                 size += added

@@ -298,6 +298,7 @@ class Commands:
             told(CommandKind(entry.kind), entry.by, body.detail),
             ruled.due_at,
             Body(body.body) if body.body else None,
+            self._recent.refused_by(MessageId(entry.message_id)),
         )
 
     def _judge_scan(self, scan: GroupScan) -> Batch | None:

@@ -133,7 +133,7 @@ class Decisions:
                 Ruling(
                     id_, row.pk, row.born, row.group, row.fold, event,
                     due_at=ends_at if event is Event.DEFER else Instant(0),
-                    body=row.body,
+                    body=row.body, refused_by=row.refused_by,
                 )
             )  # fmt: skip
         return self._batch_of(rulings, reason="its group is stopped")
@@ -159,7 +159,7 @@ class Decisions:
             rulings.append(
                 Ruling(
                     id_, row.pk, row.born, row.group, row.fold, Event.DEFER,
-                    due_at=due_at, body=row.body,
+                    due_at=due_at, body=row.body, refused_by=row.refused_by,
                 )
             )  # fmt: skip
         return self._batch_of(rulings, reason="it waited for too long")

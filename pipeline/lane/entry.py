@@ -18,6 +18,8 @@ import numpy as np
 
 from pipeline.errors import ShardpostError
 from pipeline.instant import Instant
+from pipeline.lane.refusals import told_refusal
+from pipeline.lifecycle import EVENT_MASK, Event
 from pipeline.message import MessageId, PartitionKey, TimelineRow
 
 FORMAT_VERSION: Final = 1
@@ -28,6 +30,7 @@ AS_THE_OFFSET: Final = Instant(0)
 _ID_BYTES: Final = 16
 _CHECKPOINT_NUMBERS_MIN: Final = 2
 _NONE: Final[Mapping[int, str]] = MappingProxyType({})
+_NOBODY: Final[Mapping[int, tuple[str, ...]]] = MappingProxyType({})
 
 
 class EntryUnreadable(ShardpostError):
@@ -89,6 +92,8 @@ class Entry:
     reason: str = ""  # of the lines that have no details; where it is said there is no connector
     # What the owner is about to touch, after a crash; it counts as long as no entry follows.
     trial: Sequence[MessageId] = ()
+    # By position: the connectors that refused the message for good, in their order.
+    refusals: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     def key_at(self, position: int) -> PartitionKey:
         """Return the partition key of the message at a position."""
@@ -102,6 +107,13 @@ class Entry:
             if self.details
             else [usual] * len(self.steps)
         )
+        if self.refusals:
+            details = list(details)
+            for position, names in self.refusals.items():
+                is_own = names[-1] == self.connector and not self.reason
+                if is_own and self.steps[position] & EVENT_MASK == Event.DEFER:
+                    # Who refused it must be found when this entry has retired, told in full or not.
+                    details[position] = self.details.get(position) or told_refusal(names[-1], "")
         # A message's partition key is its id, but for messages that share an ordering key.
         keys = cast(Sequence[PartitionKey], self.message_ids)
         if self.partition_keys:
@@ -128,6 +140,7 @@ class _Body(msgspec.Struct, array_like=True, frozen=True):
     answers: list[CommandAnswer] = []
     reason: str = ""
     trial: bytes = b""
+    refusals: dict[str, bytes] = {}  # names, with a space between; uint16, positions
 
 
 # What came later is there only if it says something.
@@ -162,12 +175,28 @@ def encode_entry(entry: Entry) -> bytes:
             answers=list(entry.answers),
             reason=entry.reason,
             trial=b"".join(entry.trial),
+            refusals=_packed_refusals(entry.refusals),
         )
     )
     count = len(fields)
     while count > _FIELDS_MIN and not fields[count - 1]:
         count -= 1
     return _encoder.encode(fields[:count])
+
+
+def _packed_refusals(refusals: Mapping[int, tuple[str, ...]]) -> dict[str, bytes]:
+    positions: dict[tuple[str, ...], list[int]] = {}
+    for position, names in refusals.items():
+        positions.setdefault(names, []).append(position)
+    return {" ".join(names): np.array(at, "<u2").tobytes() for names, at in positions.items()}
+
+
+def _refusals(packed: Mapping[str, bytes]) -> dict[int, tuple[str, ...]]:
+    return {
+        position: tuple(names.split())
+        for names, at in packed.items()
+        for position in np.frombuffer(at, "<u2").tolist()
+    }
 
 
 def _numbers(checkpoint: Checkpoint) -> tuple[int, ...]:
@@ -218,6 +247,8 @@ def decode_entry(body: bytes) -> Entry:
         or (len(numbers) != 2 * count if numbers else count and len(raw.groups) != 1)
         or max(np.frombuffer(numbers, "<u2"), default=-1) >= len(raw.groups)
         or len(raw.trial) % _ID_BYTES
+        or any(len(at) % 2 for at in raw.refusals.values())
+        or max(_refusals(raw.refusals), default=-1) >= count
     ):
         raise EntryUnreadable("the journal holds an entry whose columns do not fit together")
     return Entry(
@@ -239,6 +270,7 @@ def decode_entry(body: bytes) -> Entry:
         answers=tuple(raw.answers),
         reason=raw.reason,
         trial=tuple(_ids(raw.trial)),
+        refusals=_refusals(raw.refusals),
     )
 
 
@@ -260,6 +292,7 @@ class EntryBuilder:
         self.partition_keys: dict[int, PartitionKey] = {}
         self.details: dict[int, str] = {}
         self.references: dict[int, str] = {}
+        self.refusals: dict[int, tuple[str, ...]] = {}
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -275,8 +308,9 @@ class EntryBuilder:
         groups: Sequence[str],
         details: Mapping[int, str],
         references: Mapping[int, str] = _NONE,
+        refusals: Mapping[int, tuple[str, ...]] = _NOBODY,
     ) -> None:
-        """Add lines; `details` and `references` are by position in the columns given here."""
+        """Add lines; the mappings are by position in the columns given here."""
         start = len(self.steps)
         own: Sequence[bytes] = message_ids
         keys: Sequence[bytes] = partition_keys
@@ -293,6 +327,8 @@ class EntryBuilder:
             self.details[start + position] = detail
         for position, reference in references.items():
             self.references[start + position] = reference
+        for position, names in refusals.items():
+            self.refusals[start + position] = names
 
     def build(
         self,
@@ -320,4 +356,5 @@ class EntryBuilder:
             answers=answers,
             reason=reason,
             trial=trial,
+            refusals=self.refusals,
         )

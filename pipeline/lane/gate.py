@@ -21,6 +21,7 @@ from pipeline.route.receipts import ReceiptTerms
 _HEALTH: Final = HealthRule()
 _RECEIPTS: Final = ReceiptTerms()
 _ANSWERS: Final = bytes([Event.TAKE, Event.REFUSE])
+_NO_REFUSALS: Final[Mapping[int, Sequence[str]]] = {}
 _NOBODY_ASKS: Final = frozenset({Verdict.AWAIT_RECEIPT, Verdict.AWAIT_ACT})
 
 
@@ -51,10 +52,31 @@ class Gate:
         }
 
     def choose(
-        self, message_ids: Sequence[MessageId], attempts: Sequence[int], *, now: Instant
+        self,
+        message_ids: Sequence[MessageId],
+        attempts: Sequence[int],
+        *,
+        now: Instant,
+        refused_by: Mapping[int, Sequence[str]] = _NO_REFUSALS,
     ) -> Choice:
-        """Choose a connector for each message; see `ConnectorChoice.choose`."""
-        return self._choice.choose(message_ids, attempts, healthy=self._usable(now))
+        """Choose a connector for each message; see `ConnectorChoice.choose`.
+
+        Whose last fallback was taken out of the settings since is chosen for as if nobody had
+        refused it: it fails when its connector says so again.
+        """
+        usable = self._usable(now)
+        choice = self._choice.choose(message_ids, attempts, healthy=usable, refused_by=refused_by)
+        if not choice.given_up:
+            return choice
+        left = {n: names for n, names in refused_by.items() if n not in set(choice.given_up)}
+        return self._choice.choose(message_ids, attempts, healthy=usable, refused_by=left)
+
+    def falls_back(self, connector: str, *, refused_by: Sequence[str]) -> bool:
+        """Return whether a message that the connector refuses may go to another one.
+
+        `refused_by`: who refused it before.
+        """
+        return self._choice.has_fallback((*refused_by, connector))
 
     def room(self, connector: str, *, now: Instant) -> int | None:
         """Return how many messages the connector may be given now, None for as many as one likes.

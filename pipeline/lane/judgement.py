@@ -59,12 +59,26 @@ class Judgement:
             proven.append(m)
         if not proven:
             return []
+        falling_back = [
+            k
+            for k, m in enumerate(proven)
+            if events[m] == Event.REFUSE
+            and not is_copied[m]
+            # Whoever is to get nothing on this channel gets it by no other connector either.
+            and m not in outcomes.unwanted
+            and self._falls_back(window, positions[m])
+        ]
         part = outcomes.part(proven, bytes(events[m] for m in proven))
         at = [positions[m] for m in proven]
-        if Event.DEFER in part.events:
-            return self._retries.defer(window, part, at, now=now, later_room=later_room)
+        if falling_back or Event.DEFER in part.events:
+            return self._retries.defer(
+                window, part, at, falling_back=falling_back, now=now, later_room=later_room
+            )
         is_whole = window.open_positions is None and at == list(range(len(window.message_ids)))
         return [Answer(window, part, None if is_whole else at)]
+
+    def _falls_back(self, window: Window, n: int) -> bool:
+        return self._gate.falls_back(window.connector, refused_by=window.refused_by.get(n, ()))
 
     def _may_ask(self, window: Window, n: int, verdict: int, *, now: Instant) -> bool:
         if verdict == Verdict.RESEND_SAME_KEY:

@@ -35,6 +35,7 @@ from pipeline.lane.projection import Projection
 from pipeline.lane.recent import RecentSet
 from pipeline.lane.recovery import Recovered
 from pipeline.lane.references import References
+from pipeline.lane.refusals import Folds, Refusals
 from pipeline.lane.restored import RESTORED, RestoreGuard
 from pipeline.lane.rolling import begins_segment
 from pipeline.lane.ruling import Batch
@@ -391,9 +392,9 @@ class Lane:
         """Note that bodies could not be read."""
         self._backlog.on_bodies_failed(now=now)
 
-    def on_folds(self, asked: Iterable[MessageId], folds: Mapping[MessageId, Step]) -> None:
+    def on_folds(self, asked: Iterable[MessageId], folds: Folds, refusals: Refusals) -> None:
         """Take the answer to `ReadFolds`: claim what waits for its row's attempt, drop the rest."""
-        self._backlog.on_folds(asked, folds)
+        self._backlog.on_folds(asked, folds, refusals)
 
     def on_folds_failed(self, *, now: Instant) -> None:
         """Note that folds could not be read; the ids stay pending."""
@@ -588,7 +589,7 @@ class Lane:
         seq = self._next_seq
         if has_lines:
             # Before the checkpoint: it counts the lines of its own body.
-            self._recent.name(seq, builder.message_ids, steps=builder.steps, borns=builder.borns)
+            self._recent.name_lines(seq, builder)
         if batch is not None:
             self._backlog.withdraw(ruling.id for ruling in batch.rulings)
             self._backlog.end_ruling(batch.held)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipeline.instant import Instant
-from pipeline.lane.entry import Entry
-from pipeline.lifecycle import Step
+from pipeline.lane.entry import Entry, EntryBuilder
+from pipeline.lifecycle import EVENT_MASK, RESOLVED_FROM, Step
 from pipeline.message import MessageId
 
 _SEQ_SHIFT: Final = 32
@@ -33,10 +33,11 @@ class RecentSet:
 
     def __init__(self, entries: Iterable[tuple[int, Entry]]) -> None:
         self._known: dict[MessageId, int] = {}
+        self._refused_by: dict[MessageId, tuple[str, ...]] = {}
         self._entries: deque[UnretiredEntry] = deque()
         self._by_seq: dict[int, UnretiredEntry] = {}
         for seq, entry in entries:
-            self.name(seq, entry.message_ids, steps=entry.steps, borns=entry.borns)
+            self.name_lines(seq, entry)
 
     def __contains__(self, id_: MessageId) -> bool:
         return id_ in self._known
@@ -62,6 +63,24 @@ class RecentSet:
     def step_or_none(self, id_: MessageId) -> int | None:
         """Return a number whose low bits are the last step; for scans of many rows."""
         return self._known.get(id_)
+
+    def refused_by(self, id_: MessageId) -> tuple[str, ...]:
+        """Return the connectors that refused the message, as its last line has it."""
+        return self._refused_by.get(id_, ())
+
+    def name_lines(self, seq: int, lines: Entry | EntryBuilder) -> None:
+        """Add the ids of a new entry, and who refused them.
+
+        A line that is not the end and does not say it (a message is parked, or brought forward)
+        changes nothing about that.
+        """
+        self.name(seq, lines.message_ids, steps=lines.steps, borns=lines.borns)
+        if lines.refusals or self._refused_by:
+            for n, id_ in enumerate(lines.message_ids):
+                if names := lines.refusals.get(n):
+                    self._refused_by[id_] = names
+                elif lines.steps[n] & EVENT_MASK >= RESOLVED_FROM:
+                    self._refused_by.pop(id_, None)
 
     def entry(self, seq: int) -> UnretiredEntry:
         """Return an un-retired entry."""
@@ -113,3 +132,5 @@ class RecentSet:
             for id_ in entry.message_ids:
                 if known.get(id_, -1) >> _SEQ_SHIFT == entry.seq:
                     del known[id_]
+                    if self._refused_by:
+                        self._refused_by.pop(id_, None)

@@ -85,6 +85,11 @@ def _window_of(seq: int, entry: Entry, positions: Sequence[int]) -> Window:
         groups=[entry.groups[n] for n in positions],
         steps=[entry.steps[n] for n in positions],
         bodies=[None] * len(positions),
+        refused_by={
+            n: entry.refusals[position]
+            for n, position in enumerate(positions)
+            if position in entry.refusals
+        },
         named_at=entry.at,
         send_before=entry.at,
     )

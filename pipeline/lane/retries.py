@@ -7,13 +7,14 @@ other way round does no harm, as a row counts only if the fold waits for its att
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import NamedTuple
 
 from pipeline.instant import Instant, later
 from pipeline.lane.actions import Action, WriteLater
 from pipeline.lane.order import Order
+from pipeline.lane.refusals import told_deferral, told_refusal
 from pipeline.lane.window import Answer, Window
 from pipeline.lifecycle import Event, Step, attempt_of
 from pipeline.limits import Windows
@@ -69,14 +70,17 @@ class Retries:
         outcomes: Outcomes,
         positions: Sequence[int],
         *,
+        falling_back: Sequence[int] = (),
         now: Instant,
         later_room: int,
     ) -> list[Answer]:
         """Part what is deferred from the rest; return the answers that can be journaled now.
 
         `later_room`: how many more messages fit in memory until they are due; the others go to
-        the timers, and so are due after H at the soonest.
+        the timers, and so are due after H at the soonest.  `falling_back`, by place in the
+        outcomes: refused for good, and another connector may take them at once.
         """
+        outcomes = self._told(window, outcomes, positions, falling_back)
         asking = [n for n, event in enumerate(outcomes.events) if event == Event.DEFER]
         ends_at = {n: self._expires_at(window, positions[n]) for n in asking}
         tried_until = {n: self._tried_until(window, positions[n], now=now) for n in asking}
@@ -94,7 +98,17 @@ class Retries:
         events = bytearray(outcomes.events)
         details = dict(outcomes.details)
         in_the_way: set[int] = set()
+        due_at = dict(plan.due_at)
+        for n in falling_back:
+            if n in due_at:
+                due_at[n] = now
+            else:
+                # There is neither time nor an attempt for the other one; the refusal stands.
+                events[n] = Event.REFUSE
+                in_the_way.add(n)
         for n, why in plan.given_up.items():
+            if n in in_the_way:
+                continue
             is_in_the_way = why is GiveUp.EXPIRED and ends_at[n] > (tried_until[n] or ends_at[n])
             if is_in_the_way:
                 # It could still be sent; but those behind it have waited for long enough.
@@ -106,18 +120,18 @@ class Retries:
         rows: list[BufferEntry] = []
         timers: list[TimerRow] = []
         horizon = later(now, self._windows.near_horizon_ms)
-        for n, wished in plan.due_at.items():
+        for n, wished in due_at.items():
             position = positions[n]
             id_, pk = window.message_ids[position], window.partition_keys[position]
             born, group = window.borns[position], window.groups[position]
-            attempt, due_at = attempt_of(Step(window.steps[position])) + 1, wished
+            attempt, at = attempt_of(Step(window.steps[position])) + 1, wished
             if wished > horizon or len(rows) >= later_room:
-                due_at = max(wished, Instant(horizon + 1))
-                timers.append((due_at, id_, pk, born, attempt, group))
-                self._planned[window.seq, position] = Planned(due_at, timers[-1])
+                at = max(wished, Instant(horizon + 1))
+                timers.append((at, id_, pk, born, attempt, group))
+                self._planned[window.seq, position] = Planned(at, timers[-1])
             else:
-                rows.append((id_, pk, born, attempt, due_at, group))
-                self._planned[window.seq, position] = Planned(due_at, None)
+                rows.append((id_, pk, born, attempt, at, group))
+                self._planned[window.seq, position] = Planned(at, None)
 
         def answer(chosen: list[int]) -> Answer:
             return Answer(
@@ -139,10 +153,27 @@ class Retries:
                 ],
             )
 
-        if plan.due_at:
-            self._waiting.append(_Deferred(answer(list(plan.due_at)), rows, timers))
-        rest = [n for n in range(len(events)) if n not in plan.due_at]
+        if due_at:
+            self._waiting.append(_Deferred(answer(list(due_at)), rows, timers))
+        rest = [n for n in range(len(events)) if n not in due_at]
         return [answer(rest)] if rest else []
+
+    def _told(
+        self,
+        window: Window,
+        outcomes: Outcomes,
+        positions: Sequence[int],
+        falling_back: Sequence[int],
+    ) -> Outcomes:
+        """Return the outcomes with refusals that lead on as deferrals, and say who refused."""
+        events = bytearray(outcomes.events)
+        details = {n: told_deferral(detail) for n, detail in outcomes.details.items()}
+        for n in falling_back:
+            position, by = positions[n], window.connector
+            window.refused_by[position] = (*window.refused_by.get(position, ()), by)
+            events[n] = Event.DEFER
+            details[n] = told_refusal(by, outcomes.details.get(n, "it gives no reason"))
+        return replace(outcomes, events=bytes(events), details=details)
 
     def _expires_at(self, window: Window, position: int) -> Instant:
         body = window.bodies[position]

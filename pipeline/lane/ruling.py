@@ -29,6 +29,7 @@ class Ruling(NamedTuple):
     detail: str = ""  # "": the reason of its batch
     due_at: Instant = AT_ONCE  # of the next attempt, with DEFER
     body: Body | None = None  # what the message holds, if it is known
+    refused_by: tuple[str, ...] = ()  # while it waits
 
     @property
     def step(self) -> Step:
@@ -84,15 +85,21 @@ class Batch:
                 for n, ruling in enumerate(self.rulings)
                 if ruling.detail
             },
+            refusals={
+                n: ruling.refused_by
+                for n, ruling in enumerate(self.rulings)
+                if ruling.refused_by and ruling.event is Event.DEFER
+            },
         )
 
     def waiting_for_timers(self) -> list[tuple[MessageId, Candidate, TimerRow]]:
         """Return what waits for its time in a timer from now on."""
         ruling_of = {ruling.id: ruling for ruling in self.rulings}
         return [
-            (id_, Candidate(pk, born, group, ruling_of[id_].step, ruling_of[id_].body, due), timer)
+            (id_, Candidate(pk, born, group, of.step, of.body, due, of.refused_by), timer)
             for timer in self.timers
             for due, id_, pk, born, _, group in (timer,)
+            for of in (ruling_of[id_],)
         ]
 
 

@@ -59,7 +59,7 @@ class Selection:
         taken = self._choose(now, room).get(connector, ())
         # The outcomes of a window come with details, and must fit in one body as well.
         room_bytes = min(room_bytes, JOURNAL_LINES_BYTES_MAX - OUTCOME_DETAILS_BYTES_MAX)
-        while taken and lines_bytes([c.group for _, c in taken], {}) > room_bytes:
+        while taken and _claims_bytes(taken) > room_bytes:
             taken = taken[: len(taken) // 2]
         taken = self._expire(builder, taken, now=now)
         taken = self._suppress(builder, taken, now=now, room_bytes=room_bytes)
@@ -68,7 +68,7 @@ class Selection:
             return None
         self._backlog.claim(id_ for id_, _ in taken)
         self._gate.on_submit(connector, now=now)
-        pks, borns, groups, folds, bodies, _ = zip(*(c for _, c in taken), strict=True)
+        pks, borns, groups, folds, bodies, _, refused_by = zip(*(c for _, c in taken), strict=True)
         steps: list[int] = (
             [next_claim(fold) for fold in folds] if any(folds) else [_FIRST_CLAIM] * len(taken)
         )
@@ -84,6 +84,9 @@ class Selection:
             named_at=now,
             send_before=later(now, self._windows.send_deadline_ms),
             permits=permits,
+            refused_by={n: names for n, names in enumerate(refused_by) if names}
+            if any(refused_by)
+            else {},
         )
         window.add_claim_lines(builder, [(fold or 0) & EVENT_MASK for fold in folds])
         return window
@@ -130,9 +133,20 @@ class Selection:
             1 if candidate.fold is None else attempt_awaited(Step(candidate.fold)) or 1
             for _, candidate in taken
         ]
-        choice = self._gate.choose([id_ for id_, _ in taken], attempts, now=now)
+        choice = self._gate.choose(
+            [id_ for id_, _ in taken],
+            attempts,
+            refused_by={n: c.refused_by for n, (_, c) in enumerate(taken) if c.refused_by},
+            now=now,
+        )
         chosen: dict[str, _Pairs] = {}
         for name, positions in choice.by_connector.items():
             limit = self._gate.room(name, now=now)
             chosen[name] = [taken[n] for n in positions[:limit]]
         return chosen
+
+
+def _claims_bytes(taken: _Pairs) -> int:
+    """Return how many bytes of a journal body the claims of these take at most."""
+    refused_by = [c.refused_by for _, c in taken if c.refused_by]
+    return lines_bytes([c.group for _, c in taken], {}, refused_by=refused_by)

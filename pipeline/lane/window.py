@@ -1,7 +1,7 @@
 """Messages that one append claims together, in columns."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
@@ -21,6 +21,7 @@ from pipeline.route.permits import LimitKey
 _LINE_BYTES: Final = 31  # id, step, event before, born, number of the group
 _REFERENCE_FRAME_BYTES: Final = 6
 _NONE: Final[Mapping[int, str]] = MappingProxyType({})
+_REFUSAL_BYTES: Final = 2  # the position; the names are there once for all that share them
 
 
 class Candidate(NamedTuple):
@@ -32,6 +33,11 @@ class Candidate(NamedTuple):
     fold: Step | None
     body: Body | None
     due_at: Instant = Instant(0)  # not before; 0: at once
+    refused_by: tuple[str, ...] = ()  # connectors that certainly did not take it, for good
+
+    def at(self, fold: Step | None, refused_by: tuple[str, ...]) -> "Candidate":
+        """Return it as it stands with this fold."""
+        return self._replace(fold=fold, refused_by=refused_by)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -58,6 +64,8 @@ class Window:
     claimed_before: frozenset[int] = frozenset()
     permits: Sequence[tuple[LimitKey, ...]] = ()  # of each message, if its connector has limits
     unjournaled_parts: int = 0  # outcomes that came and are in no entry yet
+    # By position: the connectors that refused the message for good, this one with them once it did.
+    refused_by: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def named_seq(self) -> int:
@@ -131,6 +139,7 @@ class Window:
             Step(self.steps[position] - Event.CLAIM + event),
             self.bodies[position],
             due_at,
+            self.refused_by.get(position, ()),
         )
 
     def add_claim_lines(self, builder: EntryBuilder, events_before: Sequence[int]) -> None:
@@ -143,6 +152,7 @@ class Window:
             borns=self.borns,
             groups=self.groups,
             details={},
+            refusals=self.refused_by,
         )
 
     def add_carry_lines(self, builder: EntryBuilder) -> None:
@@ -156,6 +166,7 @@ class Window:
             borns=part.borns,
             groups=part.groups,
             details={},
+            refusals=part.refused_by,
         )
 
     def add_outcome_lines(
@@ -175,6 +186,7 @@ class Window:
             groups=part.groups,
             details=bounded_details(outcomes.details),
             references=outcomes.references,
+            refusals=part.refused_by,
         )
 
     def _part(self, positions: Sequence[int] | None) -> "Window":
@@ -187,6 +199,11 @@ class Window:
             borns=[self.borns[n] for n in positions],
             groups=[self.groups[n] for n in positions],
             steps=[self.steps[n] for n in positions],
+            refused_by={
+                m: self.refused_by[n] for m, n in enumerate(positions) if n in self.refused_by
+            }
+            if self.refused_by
+            else {},
         )
 
 
@@ -230,7 +247,11 @@ def bounded_details(details: Mapping[int, str]) -> dict[int, str]:
 
 
 def lines_bytes(
-    groups: Sequence[str], details: Mapping[int, str], references: Mapping[int, str] = _NONE
+    groups: Sequence[str],
+    details: Mapping[int, str],
+    references: Mapping[int, str] = _NONE,
+    *,
+    refused_by: Collection[tuple[str, ...]] = (),
 ) -> int:
     """Return how many bytes of a journal body the lines of a window take at most."""
     return (
@@ -241,6 +262,8 @@ def lines_bytes(
             _REFERENCE_FRAME_BYTES + len(text) * (1 if text.isascii() else 4)
             for text in references.values()
         )
+        + _REFUSAL_BYTES * len(refused_by)
+        + sum(len(name) + 8 for names in set(refused_by) for name in names)
     )
 
 

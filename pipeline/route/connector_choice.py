@@ -136,6 +136,15 @@ class ConnectorChoice:
                 chosen.setdefault(name, []).append(position)
         return Choice(chosen, waiting, given_up)
 
+    def has_fallback(self, refusals: Sequence[str]) -> bool:
+        """Return whether a message may go anywhere that these refused, the first one first.
+
+        One that is switched off counts for nothing; one that is out of order is waited for.
+        """
+        return any(
+            name in self._enabled and name not in refusals for name in self._after(refusals[0])
+        )
+
     def _after(self, name: str | None) -> Sequence[str]:
         """Return the fallbacks of a connector; what came from elsewhere has none of its own."""
         return self._fallback.get(name, ()) if name is not None else ()

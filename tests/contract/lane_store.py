@@ -158,6 +158,16 @@ class LaneStoreContract:
         assert folds == dict.fromkeys(ids[:10], TAKE) | {ids[10]: CLAIM}
         assert await store.read_folds(rows.core, []) == {}
 
+    async def test_the_timeline_of_a_message_is_all_its_events_in_their_order(
+        self, store: Store, other_store: Store, rows: Rows
+    ) -> None:
+        ids = rows.ids(3)
+        await store.project(rows.core, timeline_rows(ids[:2], TAKE))
+        await store.project(rows.core, timeline_rows(ids[1:2], CLAIM))
+        events = await other_store.read_timelines(rows.core, keys_of(ids))
+        steps = {id_: [event.step for event in told] for id_, told in events.items() if told}
+        assert steps == {ids[0]: [TAKE], ids[1]: [CLAIM, TAKE]}
+
     async def test_rows_of_many_kinds_are_projected_in_one_call(
         self, store: Store, rows: Rows
     ) -> None:

@@ -1,6 +1,6 @@
 """Gates of a channel with one connector, and lanes without limits."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from pipeline.instant import DurationMs, Instant
@@ -39,10 +39,21 @@ def gate_of(
     key_life_ms: DurationMs = DurationMs(KEY_LIFE_MS),
     health: HealthRule = PATIENT,
     claims_max: int | None = None,
+    fallback: Sequence[str] = (),
 ) -> Gate:
-    """Return the gate of a channel whose only connector this is."""
+    """Return the gate of a channel whose only connector this is, but for its fallbacks.
+
+    They are of the same class, and for another channel.
+    """
     terms = terms_of(name, provider_class, has_receipts, key_life_ms, health)
-    return Gate("sms", [replace(terms, claims_max=claims_max, receipts=receipts)])
+    terms = replace(terms, claims_max=claims_max, receipts=receipts)
+    own = replace(terms, route=replace(terms.route, fallback=tuple(fallback)))
+    channels = frozenset({"rcs"})
+    others = [
+        replace(terms, route=replace(terms.route, name=other, channels=channels))
+        for other in fallback
+    ]
+    return Gate("sms", [own, *others])
 
 
 def terms_of(

@@ -271,7 +271,7 @@ class LaneStory:
             name, _, event = name.partition("=")
             event, _, attempt = event.partition("/")
             folds[id_of(name)] = step_of(attempt=int(attempt or 1), try_no=1, event=Event[event])
-        self.lane.on_folds(asked, folds)
+        self.lane.on_folds(asked, folds, {})
 
     def _foldsfail(self) -> None:
         self._take(act.ReadFolds)

@@ -21,6 +21,7 @@ from pipeline.lane.caution import POISON
 from pipeline.lane.entry import Entry, decode_entry, encode_entry
 from pipeline.lane.lane import Lane
 from pipeline.lane.recovery import JournalReadBack, Recovered
+from pipeline.lane.refusals import refused_by
 from pipeline.lane.rolling import Roll, RollStep
 from pipeline.lane.suppressions import ListingTenants
 from pipeline.lane.takeover import Mine, Open, OwnerWatch, Steal, Wait, decide_takeover
@@ -47,12 +48,21 @@ from pipeline.message import (
     tenant_of,
 )
 from pipeline.outcome import Outcomes, ProviderClass, ReceiptsBy
-from pipeline.ports import BookCell, BufferPage, JournalEntry, Ownership, Segment, TimerPage
+from pipeline.ports import (
+    BookCell,
+    BufferPage,
+    JournalEntry,
+    Ownership,
+    Segment,
+    TimelineEvent,
+    TimerPage,
+)
 from pipeline.route.receipts import ReceiptTerms
 from pipeline.route.retry_policy import RetryPolicy
 from tests.support.command_desk import CommandDesk
 from tests.support.gates import gate_of, unlimited
 from tests.support.order_watch import OrderWatch
+from tests.support.provider_logs import ProviderLogs
 from tests.support.receipts_world import ReceiptsWorld
 from tests.support.suppression_lists import SuppressionLists
 
@@ -68,6 +78,7 @@ RETRIES = RetryPolicy(
     backoff_base_ms=DurationMs(700), backoff_cap_ms=DurationMs(20_000), attempts_max=6
 )
 START = Instant(1_700_000_000_000_000)
+FALLBACKS = ("second", "third")
 GROUPS = ("default/a", "default/b", "other/a")
 RECIPIENTS = tuple(f"+44770090000{n}" for n in range(5))
 
@@ -138,10 +149,17 @@ class LaneWorld:
         self.crash_chance = random.Random(f"crashes of {seed}")
         self.quarantined: set[MessageId] = set()
         receipts = ReceiptTerms(by=own_chance.choice(list(ReceiptsBy)))
-        has_receipts = own_chance.random() < 0.7
+        self.fallback_chance = random.Random(f"fallbacks of {seed}")
+        fallback = FALLBACKS[: self.fallback_chance.randrange(3)]
+        self.refusal_rate = 0.4 if fallback else 0.0
+        has_receipts = own_chance.random() < 0.7 and not fallback
         self.gate = gate_of(
-            provider_class=self.provider_class, has_receipts=has_receipts, receipts=receipts
+            provider_class=self.provider_class,
+            has_receipts=has_receipts,
+            receipts=receipts,
+            fallback=fallback,
         )
+        self.providers = ProviderLogs()
         self.receipts = (
             ReceiptsWorld(connector="file", terms=receipts, chance=own_chance)
             if has_receipts
@@ -171,6 +189,7 @@ class LaneWorld:
         self.retired_through = -1
         self.journaled_steps: dict[MessageId, set[int]] = {}
         self.timeline: dict[MessageId, set[int]] = {}
+        self.told: dict[tuple[MessageId, int], str] = {}  # the details of the timeline
         self.lists = SuppressionLists()
         self.suppressions_count = 0
         self.cells: dict[str, BookCell] = {}
@@ -497,7 +516,8 @@ class LaneWorld:
                 }
                 if fails:
                     return lambda: lane.on_folds_failed(now=self.now)
-                return lambda: lane.on_folds([id_ for _, id_ in keys], folds)
+                refusals = {id_: names for _, id_ in keys if (names := self._refused_by(id_))}
+                return lambda: lane.on_folds([id_ for _, id_ in keys], folds, refusals)
             case act.ReadSuppressions(keys=listed):
                 said = self.lists.read(listed)
                 if fails:
@@ -505,8 +525,9 @@ class LaneWorld:
                 return lambda: lane.on_suppressions(said, now=self.now)
             case act.Project(rows=rows):
                 if not fails or self.chance.random() < 0.5:
-                    for id_, _, step, _, _ in rows:
+                    for id_, _, step, _, detail in rows:
                         assert step in self.journaled_steps[id_], "projected, never journaled"
+                        self.told.setdefault((id_, step), detail)
                         self.timeline.setdefault(id_, set()).add(step)
                 return (
                     (lambda: lane.on_project_failed(now=self.now)) if fails else lane.on_projected
@@ -655,7 +676,10 @@ class LaneWorld:
                 self._check_order(id_)
                 held = self.desk.edited.get(id_, self.bodies[id_])
                 assert held in window.bodies, "handed over other words than it holds"
-                events.append(self._provider_says(id_, chance))
+                event = self._provider_says(id_, chance, window.connector)
+                if id_ not in self.desk.overruled:
+                    self.providers.note(id_, window.connector, event)
+                events.append(event)
         if is_calm or count == 1 or self.chance.random() < 0.5:
             outcomes = Outcomes(
                 events=bytes(events),
@@ -707,14 +731,22 @@ class LaneWorld:
             if events[n] == Event.TAKE
         }
 
-    def _provider_says(self, id_: MessageId, chance: float) -> Event:
+    def _refused_by(self, id_: MessageId) -> tuple[str, ...]:
+        steps = sorted(self.timeline.get(id_, ()))
+        return refused_by(
+            TimelineEvent(self.now, Step(step), self.told[id_, step]) for step in steps
+        )
+
+    def _provider_says(self, id_: MessageId, chance: float, connector: str) -> Event:
         """A copy has left: what the provider makes of it, and what we hear of that."""
         self.copies[id_] += 1
-        if self.provider_class is not ProviderClass.KEYED and id_ not in self.desk.overruled:
-            assert self.copies[id_] == 1, "handed over twice"
+        if id_ not in self.desk.overruled:
+            self.providers.check(
+                id_, connector, is_keyed=self.provider_class is ProviderClass.KEYED
+            )
         if self.taken[id_] and self.provider_class is ProviderClass.KEYED:
             self.resends_count += 1  # it knows the key, and takes nothing twice
-        elif chance < 0.28:
+        elif chance < 0.28 or self.fallback_chance.random() < self.refusal_rate:
             return Event.REFUSE
         elif chance < 0.30:
             return Event.LOSE_ANSWER  # lost on its way there

@@ -1,0 +1,126 @@
+"""What was certainly not taken goes to the next connector, and nothing else does; one story a line.
+
+`tests/support/lane_story.py` says what the words mean.  F is 4, H 180 s.
+"""
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.instant import Instant
+from pipeline.lane import actions as act
+from pipeline.lane.entry import decode_entry
+from pipeline.lane.recovery import JournalReadBack, Recovered
+from pipeline.lane.refusals import refused_by, told_deferral, told_refusal
+from pipeline.lifecycle import Event, Step, step_of
+from pipeline.outcome import Outcomes, ProviderClass
+from pipeline.ports import JournalEntry, TimelineEvent
+from tests.support.gates import gate_of
+from tests.support.lane_story import LaneStory, fresh
+
+HANDED = "ring:a CLAIM:a applied HAND:a"
+AGAIN = "kept SAYS:a=DEFER applied +0 CLAIM:a applied HAND:a"
+
+
+def story_of(*fallback: str, provider_class: ProviderClass = ProviderClass.NONE) -> LaneStory:
+    return LaneStory(gate=gate_of(fallback=fallback, provider_class=provider_class))
+
+
+def connector_of(story: LaneStory) -> str:
+    return story.asked_for(act.HandOverWindow).connector
+
+
+def test_a_refused_message_goes_along_the_fallbacks_and_then_has_failed() -> None:
+    story = story_of("second", "third").tell(f"{HANDED} refused {AGAIN}")
+    assert connector_of(story) == "second"
+    story.tell(f"settle refused {AGAIN}")
+    assert connector_of(story) == "third"
+    story.tell("settle refused SAYS:a=REFUSE")
+
+
+@pytest.mark.parametrize(
+    ("provider_class", "end"),
+    [
+        (ProviderClass.NONE, "lost SAYS:a=LOSE_ANSWER NOHAND"),
+        (ProviderClass.CORRELATED, "lost SAYS:a=LOSE_ANSWER NOHAND"),
+        (ProviderClass.KEYED, "lost +1000 HAND:a refused NOAPPEND NOKEEP DOUBT:1"),
+    ],
+)
+def test_after_a_lost_answer_no_refusal_leads_to_another_connector(
+    provider_class: ProviderClass, end: str
+) -> None:
+    story_of("second", provider_class=provider_class).tell(f"{HANDED} settle {end}")
+
+
+def test_a_claim_of_another_epoch_never_comes_to_another_connector() -> None:
+    gate = gate_of(fallback=("second",), provider_class=ProviderClass.KEYED)
+    first = LaneStory(gate=gate).tell(HANDED)
+    story = LaneStory(_read_back(first), gate=gate, borns=first.borns, now=first.now)
+    story.tell("+1000 oldbodies:a +1000 HAND:a refused NOKEEP DOUBT:1")
+    assert connector_of(story.tell("+5000 HAND:a")) == "file"
+
+
+def test_a_pause_at_a_fallback_forgets_nobody_who_refused() -> None:
+    story = story_of("second").tell(f"{HANDED} refused {AGAIN} settle")
+    story.tell("deferred KEEP:a=2000 kept applied +2000 CLAIM:a applied HAND:a")
+    assert connector_of(story) == "second"
+    story.tell("settle refused SAYS:a=REFUSE")
+
+
+def test_who_refused_survives_the_owner() -> None:
+    first = story_of("second", "third").tell(f"{HANDED} refused kept applied")
+    gate = gate_of(fallback=("second", "third"))
+    story = LaneStory(_read_back(first), gate=gate, borns=first.borns, now=first.now)
+    story.tell("row2:a bodies:a CLAIM:a applied HAND:a")
+    assert connector_of(story) == "second"
+
+
+def _read_back(story: LaneStory) -> Recovered:
+    read_back = JournalReadBack(newest_segment=0, first_offset=fresh().offset)
+    entries = [JournalEntry(seq, body) for seq, body in reversed(story.journal)]
+    read_back.on_entries(entries, limit=len(entries) + 1)
+    return read_back.result()
+
+
+def test_whoever_is_unwanted_gets_nothing_from_a_fallback() -> None:
+    story = story_of("second").tell(HANDED)
+    window = story.asked_for(act.HandOverWindow)
+    refused = Outcomes(events=bytes([Event.REFUSE]), unwanted={0: "bounce"})
+    story.lane.on_outcomes(window.seq, refused, now=story.now)
+    story.tell("+0 SAYS:a=REFUSE")
+
+
+def test_who_refused_is_in_the_timeline_though_there_was_no_room_for_why() -> None:
+    first = story_of("second").tell("ring:a,b CLAIM:a,b applied HAND:a,b refused kept applied")
+    entry = decode_entry(first.journal[-1][1])
+    assert entry.refusals == {0: ("file",), 1: ("file",)}
+    for row in replace(entry, details={}).timeline_rows():
+        assert refused_by([TimelineEvent(row[3], Step(row[2]), row[4])]) == ("file",)
+
+
+def test_a_fallback_that_is_gone_lets_the_first_one_say_so_again() -> None:
+    first = story_of("second").tell(f"{HANDED} refused kept applied")
+    story = LaneStory(_read_back(first), gate=gate_of(), borns=first.borns, now=first.now)
+    story.tell("row2:a bodies:a CLAIM:a applied HAND:a")
+    assert connector_of(story) == "file"
+    story.tell("settle refused SAYS:a=REFUSE")
+
+
+@pytest.mark.parametrize(
+    ("told", "names"),
+    [
+        ([(1, Event.DEFER, told_refusal("a", "550 no"))], ("a",)),
+        ([(1, Event.DEFER, told_refusal("a", "")), (2, Event.NOT_SENT, "b")], ("a",)),
+        ([(n, Event.DEFER, told_refusal("ab"[n - 1], "no")) for n in (1, 2)], ("a", "b")),
+        ([(1, Event.DEFER, told_deferral("refused by a: it is a joke"))], ()),
+        ([(1, Event.DEFER, told_refusal("a", "")), (2, Event.REFUSE, "")], ()),
+    ],
+)
+def test_who_refused_is_found_in_the_timeline(
+    told: list[tuple[int, Event, str]], names: tuple[str, ...]
+) -> None:
+    events = [
+        TimelineEvent(Instant(0), step_of(attempt=attempt, try_no=1, event=event), detail)
+        for attempt, event, detail in told
+    ]
+    assert refused_by(events) == names
