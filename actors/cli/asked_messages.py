@@ -10,11 +10,12 @@ from actors.cli.messages import read_page
 from actors.cli.not_found import NothingFound
 from actors.cli.open_queries import OpenQueries
 from pipeline.errors import InputInvalid
+from pipeline.ingest.ids import ordering_pk
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId, band_of
 from pipeline.lifecycle import MessageState, Step, attempt_awaited, state_of
 from pipeline.limits import COMMANDS_A_WRITE_MAX
-from pipeline.message import Body, MessageId, PartitionKey, decode_body, group_key
+from pipeline.message import Body, MessageId, PartitionKey, Submission, decode_body, group_key
 from pipeline.ports import MessageSummary
 
 _DIGITS: Final = 32
@@ -100,7 +101,7 @@ async def _by_id(queries: OpenQueries, digits: str) -> AskedMessage:
     asked = decode_body(trace.body)
     return AskedMessage(
         id=trace.id,
-        pk=PartitionKey(trace.id),
+        pk=pk_of(trace.id, asked),
         lane=trace.lane,
         born=trace.born,
         group=group_key(asked.tenant, asked.group),
@@ -134,7 +135,7 @@ async def by_state(
 def _of_summary(queries: OpenQueries, one: MessageSummary) -> AskedMessage:
     generation = queries.folder.generation
     asked = decode_body(one.body)
-    pk = PartitionKey(one.id)
+    pk = pk_of(one.id, asked)
     core = generation.core_of(pk)
     band = band_of(tenant=asked.tenant, priority=asked.priority)
     return AskedMessage(
@@ -146,6 +147,13 @@ def _of_summary(queries: OpenQueries, one: MessageSummary) -> AskedMessage:
         body=one.body,
         step=one.step,
     )
+
+
+def pk_of(id_: MessageId, asked: Submission) -> PartitionKey:
+    """Return the partition key of a message: of an ordered one, that of its key."""
+    if not asked.ordering_key:
+        return PartitionKey(id_)
+    return ordering_pk(tenant=asked.tenant, ordering_key=asked.ordering_key)
 
 
 async def due_of(queries: OpenQueries, message: AskedMessage) -> Instant | None:

@@ -17,13 +17,13 @@ import typer
 from actors.cli.exit_codes import ExitCode
 from actors.cli.input_file import InputFormat, open_input
 from actors.cli.not_found import NothingFound
-from actors.cli.open_folder import open_folder
 from actors.cli.open_queries import open_queries
 from actors.cli.open_store import OpenStore, open_store
 from actors.cli.options import ByOption, DataOption, JsonOption, TenantOption, who_asks
 from actors.cli.output import shown_instant, write_json, write_line, write_table
 from actors.cli.rejects import RejectFile
 from actors.cli.suppression_file import Listed, SuppressionColumns, canonical, parse_reason
+from cluster.local.data_folder import DataFolder
 from cluster.runtime.settings import load_settings
 from cluster.topology.generation import Core, Generation
 from pipeline.errors import InputInvalid, SubmissionInvalid
@@ -378,9 +378,10 @@ def _keys(
 
 @asynccontextmanager
 async def _opened(data: Path | None) -> AsyncIterator[OpenStore]:
-    # A list may be made before anything is sent, so the folder may have to be.
+    # A list in a folder that was named wrongly would keep nobody from anything.
     settings = load_settings(data=data)
-    async with open_store(settings, open_folder(settings)) as opened:
+    folder = DataFolder.open(settings.data.absolute(), windows=settings.windows)
+    async with open_store(settings, folder) as opened:
         yield opened
 
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from actors.cli.asked_messages import parse_ids
+from actors.cli.asked_messages import parse_ids, pk_of
 from actors.cli.command_desk import Asked, CommandDesk
 from actors.cli.open_queries import OpenQueries
 from cluster.local.platform_lock import PlatformAddress
@@ -16,12 +17,13 @@ from cluster.local.store import LocalStore
 from cluster.runtime.clock import SystemClock
 from cluster.topology.generation import Core
 from pipeline.command import CommandBody, decode_command
+from pipeline.ingest.ids import ordering_pk
 from pipeline.instant import Instant, later
 from pipeline.lane_id import LaneId
 from pipeline.later import CommandEntry, CommandResult, GroupOrder
 from pipeline.lifecycle import Event
 from pipeline.limits import Windows
-from pipeline.message import MessageId, PartitionKey, TimerRow, decode_body
+from pipeline.message import MessageId, PartitionKey, Submission, TimerRow, decode_body
 from tests.support.cli_answer import Fill, Shardpost
 from tests.support.filled_folder import FilledFolder
 from tests.unit.actors.cli.conftest import LOOKED_AT
@@ -246,6 +248,15 @@ def test_who_does_not_wait_is_told_that_it_is_recorded(
     answer = shardpost("cancel", data.sent[0].hex(), "--no-wait", "--data", data.path, "--json")
     assert answer.code == 0
     assert answer.json["recorded"] == 1
+
+
+def test_an_ordered_message_is_looked_for_where_its_key_lies() -> None:
+    id_ = MessageId(b"i" * 16)
+    ordered = Submission(
+        tenant="acme", channel="sms", recipient="+447700900123", content="x", ordering_key="k"
+    )
+    assert pk_of(id_, ordered) == ordering_pk(tenant="acme", ordering_key="k")
+    assert pk_of(id_, msgspec.structs.replace(ordered, ordering_key="")) == PartitionKey(id_)
 
 
 def test_a_dry_run_counts_and_asks_for_nothing(shardpost: Shardpost, data: Data) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cluster.local.data_folder import DataFolder
 from cluster.local.store import LocalStore
 from cluster.runtime.clock import SystemClock
 from pipeline.ingest.recipient import canonical_recipient
@@ -22,7 +23,17 @@ SMS = ("--channel", "sms")
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    return tmp_path / "data"
+    path = tmp_path / "data"
+    now = SystemClock().now()
+    DataFolder.create_or_open(path, shape=None, windows=Windows(), now=now)
+    return path
+
+
+def test_a_list_is_put_in_no_folder_that_is_not_there(shardpost: Shardpost, tmp_path: Path) -> None:
+    wrong = tmp_path / "dta"
+    answer = shardpost("suppress", "add", ANNE, *SMS, "--data", wrong)
+    assert "does not exist: start the platform to make it, or name another" in answer.err
+    assert not wrong.exists()
 
 
 def listed(data: Path, *recipients: str, tenant: str = "default") -> list[SuppressionRow]:
@@ -119,7 +130,7 @@ def test_one_that_is_wrong_leaves_all_as_they_are(shardpost: Shardpost, data: Pa
     answer = shardpost("suppress", "add", ANNE, "nobody", *SMS, "--data", data)
     assert answer.code == 3
     assert "nothing was changed" in answer.refusal
-    assert not data.exists()
+    assert not listed(data, ANNE)
 
 
 @pytest.mark.parametrize(
