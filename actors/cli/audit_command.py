@@ -39,6 +39,7 @@ class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
     messages: int
     without_event: int
     rows: int  # of the buffers
+    timers: int
     entries: int  # of the journals
     books: int
     lines: int | None  # of the outbox; None: it was not compared
@@ -142,6 +143,7 @@ class Audit:
             messages=sum(account.messages for account in accounts),
             without_event=sum(account.without_event for account in accounts),
             rows=sum(account.rows for account in accounts),
+            timers=sum(account.timers for account in accounts),
             entries=sum(account.entries for account in accounts),
             books=sum(account.books for account in accounts),
             lines=None if self._files is None else self._lines,
@@ -164,6 +166,7 @@ def show_audit(report: AuditReport) -> None:
         "messages": report.messages,
         "without an event": report.without_event,
         "rows of buffers": report.rows,
+        "timers": report.timers,
         "journal entries": report.entries,
         "books": report.books,
         "outbox lines": "not compared" if report.lines is None else report.lines,

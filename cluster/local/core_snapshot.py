@@ -49,6 +49,12 @@ _STEPS_OF: Final = f"""
 _BODILESS: Final = f"""
 {IDS} SELECT id FROM ids WHERE NOT EXISTS (SELECT 1 FROM body_ids WHERE body_ids.id = ids.id)
 """
+_UNANSWERED: Final = """
+SELECT at, id, message_id FROM commands WHERE lane = ? AND at <= ? AND kind NOT IN
+    ('receipt', 'testimony')
+AND NOT EXISTS (SELECT 1 FROM results WHERE results.id = commands.id)
+ORDER BY at
+"""
 _DETAIL_OF: Final = "SELECT detail FROM timeline WHERE id = ? AND step = ?"
 _TIMELINES: Final = "SELECT id, group_concat(step) FROM timeline GROUP BY id"
 _BODILESS_TIMELINES: Final = """
@@ -126,6 +132,16 @@ class CoreSnapshot:
             )
             yield list(page.rows)
             resume = page.resume
+
+    def unanswered(
+        self, lane: str, *, through: Instant
+    ) -> Iterator[list[tuple[Instant, bytes, bytes]]]:
+        """Yield (at, id, message id) of the lane's commands up to an instant without a result."""
+        if schema_version(self._connection) < 2:  # there were no commands
+            return
+        with closing(self._connection.execute(_UNANSWERED, (lane, through))) as rows:
+            while page := rows.fetchmany(QUERY_PAGE_ROWS_MAX):
+                yield page
 
     def messages(self) -> Iterator[BodyBlock]:
         """Yield what is stored, in the order of its coming."""

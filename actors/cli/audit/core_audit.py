@@ -41,6 +41,7 @@ class CoreAccount:
     messages: int = 0
     without_event: int = 0
     rows: int = 0
+    timers: int = 0
     entries: int = 0
     too_old: int = 0  # past their time to live, and so not judged
     books: int = 0
@@ -100,6 +101,8 @@ class CoreAudit:
         self._compare_books(books, folds)
         for lane_name, journal in journals.items():
             self._judge_rows(lane_name, journal)
+            self._judge_timers(lane_name, journal)
+            self._judge_commands(lane_name, journal)
         return self._account
 
     # --- journals -----------------------------------------------------------------------------
@@ -266,6 +269,41 @@ class CoreAudit:
             elif verdict.event is not None and not _is_resolved(verdict, attempt=row[4]):
                 self._add(
                     FindingKind.MISSED_ROW, row[1], f"below the offset, and {verdict.state}", lane
+                )
+
+    # --- timers and commands ------------------------------------------------------------------
+
+    def _judge_timers(self, lane: str, journal: LaneJournal) -> None:
+        for rows in self._view.timers(lane):
+            self._account.timers += len(rows)
+            below = [row for row in rows if row[0] < journal.timer_cursor]
+            verdicts = self.verdicts([row[1] for row in below])
+            for (due_at, id_, _, _, attempt, _), verdict in zip(below, verdicts, strict=True):
+                if due_at < self._known_since:
+                    self._account.too_old += 1
+                elif verdict is None:
+                    self._add(
+                        FindingKind.MISSED_TIMER, id_, "below the cursor, and never claimed", lane
+                    )
+                elif verdict.event is not None and not _is_resolved(verdict, attempt=attempt):
+                    self._add(
+                        FindingKind.MISSED_TIMER,
+                        id_,
+                        f"below the cursor, and {verdict.state}",
+                        lane,
+                    )
+
+    def _judge_commands(self, lane: str, journal: LaneJournal) -> None:
+        """What came of a command is told by its answer, in an entry or among the results."""
+        for rows in self._view.unanswered(lane, through=journal.command_cursor):
+            for at, command_id, message_id in rows:
+                if at < self._known_since or command_id in journal.answered:
+                    continue
+                self._findings.add(
+                    FindingKind.COMMAND_UNANSWERED,
+                    where=lane,
+                    message_id=MessageId(message_id) if message_id else None,
+                    detail=f"command {command_id.hex()}",
                 )
 
     def _add(

@@ -26,6 +26,8 @@ class FindingKind(StrEnum):
     MESSAGE_MISSING = "message_missing"
     MISPLACED = "misplaced"
     MISSED_ROW = "missed_row"
+    MISSED_TIMER = "missed_timer"
+    COMMAND_UNANSWERED = "command_unanswered"
     BOOKS_DIFFER = "books_differ"
     LINE_TWICE = "line_twice"
     LINE_MISSING = "line_missing"
@@ -47,6 +49,8 @@ MEANINGS: Final[Mapping[FindingKind, str]] = MappingProxyType(
         FindingKind.MESSAGE_MISSING: "A row or a timeline has no stored message.",
         FindingKind.MISPLACED: "A row lies on a core that is not its own.",
         FindingKind.MISSED_ROW: "A row below its lane's offset is not resolved.",
+        FindingKind.MISSED_TIMER: "A timer below its lane's cursor is not resolved.",
+        FindingKind.COMMAND_UNANSWERED: "A command that was carried out has no answer.",
         FindingKind.BOOKS_DIFFER: "A book and the timelines tell of different numbers.",
         FindingKind.LINE_TWICE: "The outbox has two lines of one message.",
         FindingKind.LINE_MISSING: (

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from actors.cli.audit.findings import FindingKind, Findings
 from pipeline.instant import Instant
 from pipeline.lane.books import Counts, tally_of
-from pipeline.lane.entry import Checkpoint, Entry, EntryUnreadable, decode_entry
+from pipeline.lane.entry import (
+    NO_COMMANDS,
+    NO_TIMERS,
+    Checkpoint,
+    Entry,
+    EntryUnreadable,
+    decode_entry,
+)
 from pipeline.message import MessageId
 from pipeline.ports import JournalEntry
 
@@ -18,6 +25,10 @@ class LaneJournal:
 
     offset: Instant
     ordered_offset: Instant  # of rows with an ordering key
+    timer_cursor: Instant = NO_TIMERS
+    command_cursor: Instant = NO_COMMANDS
+    # Commands that un-retired entries answer.
+    answered: set[bytes] = field(default_factory=set)
     entries_count: int = 0
     # Steps of the messages that un-retired entries name.
     named: dict[MessageId, list[int]] = field(default_factory=dict)
@@ -63,6 +74,8 @@ def read_lane_journal(
             newest = entry.checkpoint
             journal.offset = newest.offset
             journal.ordered_offset = newest.ordered_offset or newest.offset
+            journal.timer_cursor = newest.timer_cursor
+            journal.command_cursor = newest.command_cursor
         if later is not None and (
             later.offset < entry.checkpoint.offset
             or later.retired_through < entry.checkpoint.retired_through
@@ -77,6 +90,7 @@ def read_lane_journal(
 
 
 def _take(journal: LaneJournal, seq: int, entry: Entry, as_of: Mapping[str, int]) -> None:
+    journal.answered.update(answer.command_id for answer in entry.answers)
     for id_, step in zip(entry.message_ids, entry.steps, strict=True):
         journal.named.setdefault(id_, []).append(step)
     for book, counts in tally_of(entry).items():

@@ -35,6 +35,7 @@ def test_nothing_is_found_where_nothing_is_wrong(audit: Callable[..., Answer]) -
         "messages": COUNT,
         "without_event": 0,
         "rows": COUNT,
+        "timers": 0,
         "entries": 12,
         "books": 4,
         "lines": COUNT,

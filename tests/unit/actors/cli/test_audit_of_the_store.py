@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cluster.topology.generation import Core
-from pipeline.instant import later
-from pipeline.lane.entry import EntryBuilder, encode_entry
+from pipeline.instant import Instant, later
+from pipeline.lane.entry import Checkpoint, EntryBuilder, encode_entry
 from pipeline.lifecycle import Event, step_of
 from pipeline.message import PartitionKey
 from tests.support.broken_folder import COUNT, Broken, kinds
@@ -247,3 +247,70 @@ def test_a_file_that_is_damaged_is_found_and_the_others_are_judged(
 def test_a_block_that_is_damaged_is_found(audit: Callable[..., Answer], broken: Broken) -> None:
     broken.change("UPDATE bodies SET packed = x'c1'")
     assert kinds(audit()) == {"file_unreadable": 1}
+
+
+def cursors_at(broken: Broken, *, timers: int, commands: int) -> None:
+    """Let the newest checkpoint of the victim's lane have passed these instants."""
+    entry = EntryBuilder().build(
+        at=NOW,
+        connector="",
+        checkpoint=Checkpoint(
+            offset=Instant(0),
+            retired_through=-1,
+            timer_cursor=Instant(timers),
+            command_cursor=Instant(commands),
+        ),
+    )
+    broken.change("DELETE FROM journal")
+    broken.change("INSERT INTO journal VALUES (?, 0, 0, 1, ?)", broken.lane, encode_entry(entry))
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_a_timer_of_a_message_that_is_over_was_not_missed(
+    audit: Callable[..., Answer], broken: Broken, attempt: int
+) -> None:
+    due = NOW - 1_000_000
+    broken.change(
+        "INSERT INTO timers VALUES (?, ?, ?, ?, NULL, ?, 'default/g')",
+        *(broken.lane, due, broken.victim, attempt, NOW),
+    )
+    cursors_at(broken, timers=due + 1, commands=0)
+    assert "missed_timer" not in kinds(audit())
+
+
+@pytest.mark.parametrize(("passed_by", "is_found"), [(1, True), (0, False)])
+def test_a_timer_that_the_cursor_passed_is_found(
+    audit: Callable[..., Answer], broken: Broken, passed_by: int, is_found: bool
+) -> None:
+    due = NOW - 1_000_000
+    broken.change("DELETE FROM timeline WHERE id = ?", broken.victim)
+    broken.change(
+        "INSERT INTO timers VALUES (?, ?, ?, 1, NULL, ?, 'default/g')",
+        *(broken.lane, due, broken.victim, NOW),
+    )
+    cursors_at(broken, timers=due + passed_by, commands=0)
+    assert kinds(audit()).get("missed_timer", 0) == is_found
+
+
+@pytest.mark.parametrize(
+    ("at", "is_answered", "is_found"),
+    [
+        pytest.param(0, False, True, id="carried out, and no answer"),
+        pytest.param(0, True, False, id="answered"),
+        pytest.param(1, False, False, id="it waits"),
+    ],
+)
+def test_a_command_without_an_answer_is_found(
+    audit: Callable[..., Answer], broken: Broken, at: int, is_answered: bool, is_found: bool
+) -> None:
+    command = b"c" * 16
+    broken.change(
+        "INSERT INTO commands VALUES (?, ?, ?, 'cancel', ?, ?, '', 'ada', x'')",
+        *(broken.lane, NOW + at, command, broken.victim, broken.victim),
+    )
+    if is_answered:
+        broken.change(
+            "INSERT INTO results VALUES (?, ?, ?, 'done', '', x'')", command, broken.lane, NOW
+        )
+    cursors_at(broken, timers=0, commands=NOW)
+    assert kinds(audit()).get("command_unanswered", 0) == is_found
