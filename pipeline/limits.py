@@ -111,8 +111,16 @@ DUE_PER_FRESH: Final = 7
 CLAIM_PAUSE_MS_MIN: Final = 100
 CLAIM_PAUSE_MS_MAX: Final = 5_000
 ENTRIES_UNRETIRED_MAX: Final = 4_096
+# From so many on, an entry waits for more outcomes, at most for so many to come as are this part of
+# the claims; from so many times as many on for the longest.
+ENTRIES_GATHER_FROM: Final = 256
+GATHER_LONGEST_TIMES: Final = 8
+GATHER_MS_MAX: Final = 200
+GATHERED_PARTS: Final = 4
 # From so many on, what has waited longer than H waits in the timers, so that entries can retire.
 ENTRIES_PARK_FROM: Final = 2_048
+# The same of an owner that took the lane over less than H ago.
+ENTRIES_PARK_ANEW_FROM: Final = 3_072
 WRITER_QUEUE_OPERATIONS_MAX: Final = 10_000
 # Requests of one connector that wait for an answer in one process.
 CONNECTOR_CONCURRENCY_MAX: Final = 1_024
@@ -159,7 +167,14 @@ HEALTH_COOLDOWN_MS_MAX: Final = 60_000
 HEALTH_PLACES_MIN_MAX: Final = 64
 STOP_WORD_CHARS_MAX: Final = 40
 
-assert ENTRIES_PARK_FROM < ENTRIES_UNRETIRED_MAX
+# Else connectors would have nothing to do while an entry waits.
+assert CLAIMS_PER_HAND_OVER_MAX >= GATHERED_PARTS
+assert (
+    ENTRIES_GATHER_FROM * GATHER_LONGEST_TIMES
+    <= ENTRIES_PARK_FROM
+    < ENTRIES_PARK_ANEW_FROM
+    < ENTRIES_UNRETIRED_MAX
+)
 assert HEALTH_COOLDOWN_MS_MIN <= HEALTH_COOLDOWN_MS_MAX
 
 # --- permits ----------------------------------------------------------------------------------

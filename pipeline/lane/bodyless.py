@@ -47,7 +47,11 @@ class Bodyless(InTurn):
         *,
         now: Instant,
     ) -> None:
-        """Let be `ready` whose bodies came; the others are asked for again later."""
+        """Let be `ready` whose bodies came; the others are asked for again later.
+
+        A body was acknowledged before its row was written, so that only a damaged store lacks it;
+        the row holds the offset until somebody looks.
+        """
         self._is_asked = False
         if self._caution.is_on:
             for told in bodies.values():

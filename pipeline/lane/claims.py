@@ -20,6 +20,7 @@ from pipeline.lane.caution import POISON, Caution
 from pipeline.lane.doubts import Doubts
 from pipeline.lane.entry import EntryBuilder
 from pipeline.lane.gate import Gate
+from pipeline.lane.gathering import Gathering
 from pipeline.lane.judgement import Judgement
 from pipeline.lane.recent import RecentSet
 from pipeline.lane.retries import Retries
@@ -85,6 +86,8 @@ class Claims:
         self._outcomes: deque[Answer] = deque()
         self._to_hand_over: list[HandOverWindow] = []
         self._last_turn = ""
+        self._has_room_for_more = False
+        self.gathering = Gathering(now)
         self._claimed: Window | None = None
         self._has_own_outcomes = False  # in the append in flight
         # What waits for another claim once the append in flight is applied.
@@ -152,6 +155,7 @@ class Claims:
             self._has_own_outcomes = False
             self._caution.on_own_outcome()
         claimed, self._claimed = self._claimed, None
+        self.gathering.on_applied(now)
         if claimed is not None:
             if now > claimed.send_before:
                 # Nothing left this process, and from here on nothing will.
@@ -232,6 +236,7 @@ class Claims:
     def on_clock_set_back(self, now: Instant) -> None:
         """Wait for no instant that is further ahead than it was meant."""
         self._not_before = min(self._not_before, now)
+        self.gathering.on_clock_set_back(now)
         self.retries.on_clock_set_back(now)
 
     def _judge(
@@ -274,17 +279,21 @@ class Claims:
             if window.named_at < limit and not window.unjournaled_parts
         )
         chosen = self._selection.connectors(now, room=self._room(now))
-        names.update(name for name in chosen if self._room_of(name, now) > 0)
+        names |= (claiming := {name for name in chosen if self._room_of(name, now) > 0})
+        self._has_room_for_more = bool(claiming)
         if not names:
             return ""
         self._last_turn = min([name for name in names if name > self._last_turn] or names)
         return self._last_turn
 
-    def add_outcomes(self, builder: EntryBuilder, connector: str) -> int:
-        """Add the lines of a connector's answers, as many as one body may hold.
+    def gathers(self, now: Instant, *, may_claim: bool) -> bool:
+        """Return whether the append of this `turn` waits for more outcomes."""
+        counts = {"entries_count": self._recent.entries_count, "open_count": self.open_count}
+        is_claiming = may_claim and self._has_room_for_more
+        return not is_claiming and self.gathering.waits(now, self._outcomes, **counts)
 
-        Returns about how many bytes they take.
-        """
+    def add_outcomes(self, builder: EntryBuilder, connector: str) -> int:
+        """Add a connector's answers, as many as one body may hold; return about their bytes."""
         size = 0
         others: list[Answer] = []
         while self._outcomes:

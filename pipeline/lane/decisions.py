@@ -20,7 +20,12 @@ from pipeline.lane.restored import RESTORED, RestoreGuard
 from pipeline.lane.ruling import Batch, Ruling, fitting
 from pipeline.later import CommandPage, GroupOrder, TimerPage
 from pipeline.lifecycle import ATTEMPTS_MAX, Event, Step, attempt_of, step_after
-from pipeline.limits import ENTRIES_PARK_FROM, RULINGS_AT_ONCE_MAX, Windows
+from pipeline.limits import (
+    ENTRIES_PARK_ANEW_FROM,
+    ENTRIES_PARK_FROM,
+    RULINGS_AT_ONCE_MAX,
+    Windows,
+)
 from pipeline.message import Body, MessageId
 
 _US_PER_MS: Final = 1_000
@@ -44,6 +49,8 @@ class Decisions:
         self._commands = commands
         self._recent = recent
         self.parks_from = ENTRIES_PARK_FROM
+        self.parks_anew_from = ENTRIES_PARK_ANEW_FROM
+        self._since = now
         self._backlog = backlog
         self._orders = orders
         self._guard = guard
@@ -140,9 +147,13 @@ class Decisions:
 
     def _by_age(self, now: Instant) -> Batch | None:
         """Let what waits for too long wait in the timers: it keeps entries from retiring."""
-        if self._recent.entries_count < self.parks_from:
-            return None
         horizon_ms = self._windows.near_horizon_ms
+        # What grew old while nobody had the lane may be sent in a moment: it gets its turn first,
+        # as long as there is room for entries.
+        is_new = now < later(self._since, horizon_ms)
+        parks_from = self.parks_anew_from if is_new else self.parks_from
+        if self._recent.entries_count < parks_from:
+            return None
         rulings = []
         for id_, row in self._backlog.first_held(earlier(now, horizon_ms), RULINGS_AT_ONCE_MAX):
             is_ordered = bytes(row.pk) != id_
@@ -222,4 +233,5 @@ class Decisions:
     def on_clock_set_back(self, now: Instant) -> None:
         """Wait for no instant that is further ahead than it was meant."""
         self._not_before = min(self._not_before, now)
+        self._since = min(self._since, now)
         self._commands.on_clock_set_back(now)

@@ -268,6 +268,7 @@ class Lane:
             self._backlog.order.next_due_at,
             self._claims.doubts.next_due_at,
             self._claims.next_permit_at(self._decided_at),
+            self._claims.gathering.until,
         ):
             if due_at is not None:
                 wake_at = min(wake_at, due_at)
@@ -381,11 +382,7 @@ class Lane:
     def on_bodies(
         self, asked: Iterable[MessageId], bodies: Mapping[MessageId, Body], *, now: Instant
     ) -> None:
-        """Take the answer to `ReadBodies`; a body that is missing is asked for again later.
-
-        It was acknowledged before its row was written, so that only a damaged store lacks it; the
-        row holds the offset until somebody looks.
-        """
+        """Take the answer to `ReadBodies`; a body that is missing is asked for again later."""
         self._backlog.on_bodies(asked, bodies, now=now)
 
     def on_bodies_failed(self, *, now: Instant) -> None:
@@ -579,6 +576,8 @@ class Lane:
         ):
             batch, connector = self._decisions.take_ready(), ""
             batch.add_lines(builder)
+        if connector and not self._is_draining and claims.gathers(now, may_claim=self._may_claim):
+            return
         if connector:
             room_bytes = JOURNAL_LINES_BYTES_MAX - claims.add_outcomes(builder, connector)
             room_bytes -= claims.carry_old(builder, connector, now, room_bytes=room_bytes)

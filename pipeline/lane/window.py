@@ -215,6 +215,11 @@ class Answer(NamedTuple):
     positions: Sequence[int] | None  # None: all of them
     expired: Sequence[int] = ()  # of those deferred, by place in `outcomes`: too late for another
 
+    @property
+    def messages_count(self) -> int:
+        """Of how many messages it tells."""
+        return len(self.outcomes.events)
+
     def in_parts(self) -> "Iterator[Answer]":
         """Yield it, or as many parts of it as bodies are needed: references may be long."""
         window, outcomes, positions, expired = self

@@ -167,6 +167,7 @@ class LaneWorld:
         )
         self.referenced: set[MessageId] = set()  # journaled with their references
         self.parks_from = self.chance.choice([0, 10, 1_000])
+        self.gathers_from = own_chance.choice([1, 3, 1_000])
         self.asks_count = self.resends_count = 0
         self.rows: list[Row] = []
         self._newest_at = START
@@ -360,7 +361,8 @@ class LaneWorld:
             chance=random.Random(self.chance.getrandbits(32)),
             now=self.now,
         )
-        lane.decisions.parks_from = self.parks_from
+        lane.decisions.parks_from = lane.decisions.parks_anew_from = self.parks_from
+        lane._claims.gathering.gathers_from = self.gathers_from
         return Owner(lane, name, held.segment, held.epoch, lists)
 
     def _take_lane(self, name: bytes) -> Mine:

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.command import CommandBody, CommandKind, Verdict, encode_command
-from pipeline.instant import Instant, later
+from pipeline.instant import Instant, earlier, later
 from pipeline.lane import actions as act
 from pipeline.lane.entry import CommandAnswer
 from pipeline.later import CommandEntry, CommandPage, GroupOrder
@@ -11,7 +11,7 @@ from pipeline.lifecycle import Event, Step, step_of
 from pipeline.message import AT_ONCE, MessageId, PartitionKey
 from pipeline.outcome import ProviderClass
 from tests.support.gates import gate_of
-from tests.support.lane_story import GROUP, NOW, WINDOWS, LaneStory, id_of, name_of
+from tests.support.lane_story import GROUP, NOW, WINDOWS, LaneStory, fresh, id_of, name_of
 from tests.support.lane_world import body_of
 
 H = WINDOWS.near_horizon_ms
@@ -387,6 +387,22 @@ def test_what_waits_longer_than_h_is_put_off_when_too_much_is_unretired() -> Non
     assert (name_of(timer[1]), timer[4]) == ("e", 2)
     assert timer[0] > later(story.now, H)
     story.written().tell("applied NOCLAIM")
+
+
+def test_what_grew_old_while_nobody_had_the_lane_gets_its_turn_first() -> None:
+    long_ago = earlier(NOW, 2 * H)
+    story = commanded(recovered=fresh(offset=earlier(long_ago, H)), borns={"e": long_ago})
+    story.lane.decisions.parks_from = 0
+    story.tell("ring:a,b,c,d CLAIM:a,b,c,d applied HAND:a,b,c,d")
+    story.answer_read([story.row("e", at=long_ago)])
+    story.tell(f"bodies:e NOCLAIM +{H - 1}")
+    assert not story._asked(act.WriteRuled)
+    # But not if it leaves no room for entries.
+    story.lane.decisions.parks_anew_from = 0
+    story.answers_rulings = False
+    story.pass_time(0)
+    [timer] = story.asked_for(act.WriteRuled).timers
+    assert name_of(timer[1]) == "e"
 
 
 # --- what providers say of what is in doubt -------------------------------------------------------
