@@ -61,7 +61,8 @@ def test_what_ends_the_process_ends_in_quarantine_and_the_others_get_through(
         assert state_of(newest) is MessageState.FAILED
         assert events[newest] == POISON
         assert world.copies[poison] == 0
-        assert world.crashes_count == POISON_ENDS_MAX
+        # Whose turn comes after the time of care counts from its next end on.
+        assert POISON_ENDS_MAX <= world.crashes_count <= POISON_ENDS_MAX + 1
     else:
         assert state_of(newest) is MessageState.UNCERTAIN
         # Of what is not asked for again nobody has to find out who it was.
