@@ -11,7 +11,7 @@ from pipeline.ingest.email_address import canonical_address
 from pipeline.ingest.phone_number import canonical_number, is_canonical_number
 from tests.support.seed import seeded_random
 
-_NUMBERS = 100_000
+_NUMBERS = 40_000
 _ADDRESSES = 10_000
 _TYPES = range(11)  # of PhoneNumberType: from a fixed line to voicemail
 _KEPT_FOR_FICTION = "+447700900"

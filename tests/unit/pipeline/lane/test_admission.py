@@ -66,8 +66,8 @@ class LimitedLane:
                 self.dealer.ask(self.desk.demand())
                 self.desk.on_grants(self.dealer.decide()["me"])
             self._answer()
-            for _ in range(3):
-                self._decide()
+            while self._decide():
+                pass
 
     def _answer(self) -> None:
         for item in [item for item in self.under_way if item[0] <= self.now]:
@@ -75,8 +75,10 @@ class LimitedLane:
             taken = Outcomes.all_alike(Event.TAKE, item[2])
             self.lane.on_outcomes(item[1], taken, now=self.now)
 
-    def _decide(self) -> None:
-        for action in self.lane.decide(self.now):
+    def _decide(self) -> bool:
+        """Answer what the lane wants done; return whether there was any."""
+        actions = self.lane.decide(self.now)
+        for action in actions:
             answer_no_commands(self.lane, action, now=self.now)
             if isinstance(action, act.Append):
                 self.lane.on_applied(action.seq, now=self.now)
@@ -86,6 +88,7 @@ class LimitedLane:
                 self.under_way.append((later(self.now, self.takes_ms), action.seq, count))
             elif isinstance(action, act.Project):
                 self.lane.on_projected()
+        return bool(actions)
 
 
 def most_in_a_second(instants: list[Instant]) -> int:
