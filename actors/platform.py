@@ -154,7 +154,9 @@ class Platform:
                     self._registry.restart()
                     strikes = 0
             except ActorGone:
-                strikes = 0  # Ray restarts it by itself
+                # Ray restarts one that died.  Of one that hangs it says now and then, too, that it
+                # cannot be reached: no answer yet.
+                continue
             else:
                 strikes = 0
 

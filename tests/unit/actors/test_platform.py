@@ -31,6 +31,8 @@ class Registry:
         self.is_complete = True
         self.is_hanging = False
         self.is_hanging_in_drain = False
+        self.unreachable_every = 0  # of the questions to one that hangs
+        self._asked_count = 0
         self.comes_back = True
         self.dead_until_s = 0.0
         self.restarts_count = 0
@@ -65,6 +67,9 @@ class Registry:
         if loop_now().time() < self.dead_until_s:
             raise ActorGone("it is restarting")
         if self.is_hanging:
+            self._asked_count += 1
+            if self.unreachable_every and self._asked_count % self.unreachable_every == 0:
+                raise ActorGone("it cannot be reached")
             await asyncio.Event().wait()
 
 
@@ -166,6 +171,16 @@ async def test_a_registry_that_hangs_is_restarted(registry: Registry, platform: 
     await pass_time(WATCHED_MS)
     assert registry.restarts_count == 1
     await pass_time(10 * WATCHED_MS)
+    assert registry.restarts_count == 1
+
+
+@in_virtual_time
+async def test_a_registry_that_hangs_and_cannot_be_reached_at_times_is_restarted(
+    registry: Registry, platform: Platform
+) -> None:
+    await platform.ready()
+    registry.is_hanging, registry.unreachable_every = True, ACTOR_HEALTH_STRIKES_MAX
+    await pass_time(2 * WATCHED_MS)
     assert registry.restarts_count == 1
 
 
