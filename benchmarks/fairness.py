@@ -34,7 +34,7 @@ from pipeline.message import Submission, encode_body
 
 BACKLOG: Final = 200_000
 HUNDRED: Final = 100
-RATE: Final = 1_000
+RATE: Final = 400  # two processors and the simulator manage about twice that
 ROUNDS: Final = 5
 _PAUSE_S: Final = 1.0
 _HEAD_START_S: Final = 3.0  # of the backlog, so that the connector is busy with it

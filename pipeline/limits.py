@@ -181,6 +181,7 @@ assert HEALTH_COOLDOWN_MS_MIN <= HEALTH_COOLDOWN_MS_MAX
 
 PERMIT_RATE_MAX: Final = 1_000_000  # a second
 PERMITS_AT_ONCE_MAX: Final = 1_000_000
+PERMITS_GATHER_MS_MAX: Final = 25  # a lane leaves permits lying so long, to use several at once
 # Permits are dealt for so long at once, and so long before it begins.
 LIMITER_PERIOD_MS: Final = 500
 LIMITER_LEAD_MS: Final = 100

@@ -99,9 +99,9 @@ class Backlog:
         return self._windows.read_ahead_rows_max - (len(self) - due_count)
 
     @property
-    def has_candidates(self) -> bool:
-        """Whether a message may be claimed now."""
-        return bool(self._queue)
+    def candidates_count(self) -> int:
+        """How many messages may be claimed now."""
+        return len(self._queue)
 
     @property
     def later_room(self) -> int:

@@ -287,7 +287,9 @@ class Claims:
         return self._last_turn
 
     def gathers(self, now: Instant, *, may_claim: bool) -> bool:
-        """Return whether the append of this `turn` waits for more outcomes."""
+        """Return whether the append of this `turn` waits for more outcomes, or more permits."""
+        if self._admission.is_paused(now):
+            return True
         counts = {"entries_count": self._recent.entries_count, "open_count": self.open_count}
         is_claiming = may_claim and self._has_room_for_more
         return not is_claiming and self.gathering.waits(now, self._outcomes, **counts)
@@ -386,7 +388,7 @@ class Claims:
 
     def next_permit_at(self, now: Instant) -> Instant | None:
         """Return when the next permit comes that the lane waits for."""
-        if not self._backlog.has_candidates:
+        if not self._backlog.candidates_count:
             self._admission.want_nothing()
         return self._admission.next_at(now)
 

@@ -46,7 +46,7 @@ class Selection:
 
     def connectors(self, now: Instant, *, room: int) -> Sequence[str]:
         """Return the connectors that may be given one of the first candidates."""
-        if room <= 0 or not self._backlog.has_candidates:
+        if room <= 0 or not self._backlog.candidates_count:
             return ()
         return self._gate.sole or tuple(self._choose(now, room))
 
@@ -54,16 +54,25 @@ class Selection:
         self, builder: EntryBuilder, connector: str, now: Instant, *, room: int, room_bytes: int
     ) -> Window | None:
         """Return the connector's next window of up to `room` messages, its lines added."""
-        if room <= 0 or not self._backlog.has_candidates:
+        if room <= 0 or not self._backlog.candidates_count:
             return None
-        taken = self._choose(now, room).get(connector, ())
-        # The outcomes of a window come with details, and must fit in one body as well.
-        room_bytes = min(room_bytes, JOURNAL_LINES_BYTES_MAX - OUTCOME_DETAILS_BYTES_MAX)
-        while taken and _claims_bytes(taken) > room_bytes:
-            taken = taken[: len(taken) // 2]
-        taken = self._expire(builder, taken, now=now)
+        waiting = min(room, self._backlog.candidates_count)
+        # Where permits are scarce most candidates are not even looked at.
+        most = self._admission.room(connector, waiting, now=now) if self._gate.sole else None
+        if most == 0:
+            return None
+        taken = self._choose_for(
+            connector, now, room if most is None else min(room, most), room_bytes
+        )
+        left = self._expire(builder, taken, now=now)
+        if most is not None and len(left) < len(taken):
+            # Many may have expired while permits were scarce: those need none to end.
+            left = self._expire(
+                builder, self._choose_for(connector, now, room, room_bytes), now=now
+            )
+        taken = left
         taken = self._suppress(builder, taken, now=now, room_bytes=room_bytes)
-        taken, permits = self._admission.admit(connector, taken, now=now)
+        taken, permits = self._admission.admit(connector, taken, waiting=waiting, now=now)
         if not taken:
             return None
         self._backlog.claim(id_ for id_, _ in taken)
@@ -107,7 +116,7 @@ class Selection:
 
     def look_up(self, now: Instant) -> list[Action]:
         """Return the read that says which of the first candidates nobody wants."""
-        if not self._backlog.has_candidates or not self._suppressions.may_ask(now):
+        if not self._backlog.candidates_count or not self._suppressions.may_ask(now):
             return []
         candidates = self._backlog.first_candidates(self._windows.claims_open_max)
         return self._suppressions.ask(candidates, now)
@@ -124,6 +133,15 @@ class Selection:
         room_bytes -= lines_bytes([c.group for _, c in taken], {})
         add_suppression_lines(builder, unwanted, list(reasons.values()), room_bytes=room_bytes)
         return [pair for n, pair in enumerate(taken) if n not in reasons]
+
+    def _choose_for(self, connector: str, now: Instant, room: int, room_bytes: int) -> _Pairs:
+        """Return which of the first candidates the connector may have, as many as fit a body."""
+        taken = self._choose(now, room).get(connector, ())
+        # The outcomes of a window come with details, and must fit in one body as well.
+        room_bytes = min(room_bytes, JOURNAL_LINES_BYTES_MAX - OUTCOME_DETAILS_BYTES_MAX)
+        while taken and _claims_bytes(taken) > room_bytes:
+            taken = taken[: len(taken) // 2]
+        return taken
 
     def _choose(self, now: Instant, room: int) -> Mapping[str, _Pairs]:
         """Return who may have which of the first candidates."""

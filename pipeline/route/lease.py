@@ -10,12 +10,13 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
 from pipeline.instant import DurationMs, Instant
-from pipeline.limits import DEMAND_KEYS_MAX, LEASES_MAX
+from pipeline.limits import DEMAND_KEYS_MAX, LEASES_MAX, PERMITS_GATHER_MS_MAX
 from pipeline.route.lane_turns import LaneTurns
 from pipeline.route.limiter import Demand, Grant, Grants, KeyDemand, flow_weight
 from pipeline.route.permits import LimitKey
 
 _MANY = 2**31
+_US_PER_MS = 1_000
 
 
 class Lease:
@@ -26,6 +27,7 @@ class Lease:
         self._is_rate_limited = True
         self._concurrency: int | None = 0
         self._ends_at = Instant(0)
+        self._valid_us = 0
         self.in_use = 0
 
     def renew(self, grant: Grant, *, ends_at: Instant) -> None:
@@ -35,6 +37,7 @@ class Lease:
         self._ends_at = ends_at
         if grant.run is not None:
             valid_us, bundle = grant.run.valid_us, grant.run.bundle
+            self._valid_us = valid_us
             instants = grant.run.instants()
             if instants and self._slots and self._slots[-1][0] > instants[0]:
                 # The clock was set back: what is left lies in a time that comes once more.
@@ -58,6 +61,13 @@ class Lease:
             room = self._concurrency - self.in_use if now < self._ends_at else 0
             count = min(count, max(0, room))
         return count
+
+    @property
+    def pause_us(self) -> int:
+        """How long permits may lie so that several are used together, and none ends meanwhile."""
+        if not self._is_rate_limited or self._concurrency is not None:
+            return 0
+        return min(PERMITS_GATHER_MS_MAX * _US_PER_MS, self._valid_us // 4)
 
     def take(self, count: int, now: Instant) -> int:
         """Use up to `count` permits, the oldest first; return how many there were."""
@@ -138,6 +148,11 @@ class PermitDesk:
             if lane in key.waiting and not waiting.get(name):
                 del key.waiting[lane]
                 key.turns.want(lane, 0, weight=1.0)
+
+    def at_hand(self, key: LimitKey, now: Instant) -> tuple[int, int]:
+        """Return how many permits of a key are there now, and how long they may lie (in us)."""
+        known = self._keys.get(key)
+        return (known.lease.permits(now), known.lease.pause_us) if known is not None else (0, 0)
 
     def take(self, lane: str, key: LimitKey, count: int, now: Instant) -> int:
         """Use up to `count` permits of one key for a lane, as many as its turn allows."""

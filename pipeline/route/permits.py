@@ -71,6 +71,13 @@ class LimitBook:
         )
         return tuple(key for key in candidates if self.limit_of(key) is not None)
 
+    def only_key(self, connector: str) -> LimitKey | None:
+        """Return the one key that every message by this connector needs, None if that differs."""
+        prefixes = (f"sender:{connector}|", f"destination:{connector}|")
+        key = f"connector:{connector}"
+        is_only = not any(other.startswith(prefixes) for other in self.limits)
+        return key if is_only and key in self.limits else None
+
     def limits_destinations(self, connector: str) -> bool:
         """Return whether it matters for a permit where a message goes."""
         return any(key.startswith(f"destination:{connector}|") for key in self.limits)

@@ -10,7 +10,7 @@ from pipeline.lane.admission import Admission
 from pipeline.lane.lane import Lane
 from pipeline.lifecycle import Event
 from pipeline.limits import Windows
-from pipeline.message import MessageId, PartitionKey
+from pipeline.message import Body, MessageId, PartitionKey
 from pipeline.outcome import Outcomes
 from pipeline.route.lease import PermitDesk
 from pipeline.route.limiter import PermitDealer
@@ -46,16 +46,18 @@ class LimitedLane:
             now=NOW,
         )
         self.left_at: list[Instant] = []
+        self.windows: list[int] = []
+        self.appends_count = 0
         self.under_way: list[tuple[Instant, int, int]] = []
 
-    def ring(self, numbers: Iterable[int]) -> None:
+    def ring(self, numbers: Iterable[int], *, body: Body | None = None) -> None:
         ids = [MessageId(number.to_bytes(16)) for number in numbers]
         self.lane.on_doorbell(
             message_ids=ids,
             partition_keys=[PartitionKey(id_) for id_ in ids],
             borns=[self.now] * len(ids),
             groups=[GROUP] * len(ids),
-            bodies=[body_of("x")] * len(ids),
+            bodies=[body or body_of("x")] * len(ids),
         )
 
     def run(self, duration_ms: int) -> None:
@@ -81,9 +83,11 @@ class LimitedLane:
         for action in actions:
             answer_no_commands(self.lane, action, now=self.now)
             if isinstance(action, act.Append):
+                self.appends_count += 1
                 self.lane.on_applied(action.seq, now=self.now)
             elif isinstance(action, act.HandOverWindow):
                 count = len(action.message_ids)
+                self.windows.append(count)
                 self.left_at.extend([self.now] * count)
                 self.under_way.append((later(self.now, self.takes_ms), action.seq, count))
             elif isinstance(action, act.Project):
@@ -106,6 +110,43 @@ def test_no_second_sees_more_than_the_rate_and_the_burst_and_hardly_a_permit_is_
     steady = [at for at in world.left_at if later(NOW, 1_500) <= at < later(NOW, 2_500)]
     assert len(steady) >= 95
     assert len(world.left_at) == 256, "and all leave in the end"
+
+
+def test_permits_that_come_one_by_one_are_used_several_at_a_time() -> None:
+    world = LimitedLane(Limit(rate_milli=200_000, burst=20))
+    world.ring(range(256))
+    world.run(4_000)
+    assert len(world.left_at) == 256
+    # One comes every 5 ms, and is left lying for up to 25 ms.
+    assert len(world.windows) < 256 / 4
+
+
+def test_whoever_comes_alone_waits_for_no_others() -> None:
+    world = LimitedLane(Limit(rate_milli=200_000, burst=20))
+    world.run(1_500)
+    for number in range(10):
+        world.ring([number])
+        world.run(2)
+        assert len(world.left_at) == number + 1
+
+
+def test_permits_that_end_at_once_are_not_left_lying() -> None:
+    world = LimitedLane(Limit(rate_milli=200_000, burst=1))
+    world.ring(range(256))
+    world.run(4_000)
+    steady = [at for at in world.left_at if later(NOW, 1_200) <= at < later(NOW, 2_200)]
+    assert len(steady) >= 190
+
+
+def test_what_has_expired_needs_no_permit_to_end() -> None:
+    world = LimitedLane(Limit(rate_milli=10_000, burst=5))
+    expiring = body_of("x", expires_at=later(NOW, 1_000))
+    world.ring(range(50), body=expiring)
+    world.now = later(NOW, 1_000)
+    world.run(1_000)
+    assert world.left_at == []
+    assert world.lane.backlog_count == 0
+    assert world.appends_count < 10
 
 
 def test_no_more_are_under_way_than_there_may_be() -> None:
