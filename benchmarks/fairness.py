@@ -71,7 +71,7 @@ def chunk(side: Side, first: int, count: int) -> bytes:
             Submission(
                 tenant=side.tenant,
                 channel="sms",
-                recipient=f"+4477{number:08}",
+                recipient=f"+49151{number + 10_000_000}",
                 content="Your appointment is on Monday at ten.  Reply STOP to opt out.",
                 group="fairness",
                 priority=side.priority,
@@ -120,7 +120,7 @@ async def rounds(submitter: Submitter, side: Side, count: int, log: Path) -> lis
     for _ in range(count):
         now_us = time.time_ns() // 1_000
         for number in await submitter.submit(side, HUNDRED):
-            begun[f"+4477{number:08}"] = now_us
+            begun[f"+49151{number + 10_000_000}"] = now_us
         await asyncio.sleep(_PAUSE_S)
     deadline = time.monotonic() + _WAIT_S
     while True:
@@ -202,9 +202,10 @@ def run_case(name: str, folder: Path, *, backlog: int, rate: int, count: int) ->
 
         address = read_platform(data)
         join_embedded_ray(address=address.ray_address, namespace=address.namespace)
-        figures = asyncio.run(measure(case, log, backlog=backlog, count=count))
-        stop_ray()
-        return figures
+        try:
+            return asyncio.run(measure(case, log, backlog=backlog, count=count))
+        finally:
+            stop_ray()  # before the platform ends, else Ray hides what went wrong
     finally:
         platform.send_signal(signal.SIGINT)
         platform.communicate(timeout=120)
