@@ -32,6 +32,7 @@ class CommandDesk:
     rows: list[CommandRow] = field(default_factory=list)
     orders: dict[tuple[str, str], GroupOrder] = field(default_factory=dict)
     editions: dict[MessageId, EditionRow] = field(default_factory=dict)
+    written: dict[tuple[MessageId, Instant], Body] = field(default_factory=dict)
     answers: dict[bytes, str] = field(default_factory=dict)
     results: dict[bytes, str] = field(default_factory=dict)
     edited: dict[MessageId, Body] = field(default_factory=dict)
@@ -97,6 +98,7 @@ class CommandDesk:
 
     def write_editions(self, rows: Sequence[EditionRow]) -> None:
         for row in rows:
+            self.written[row.id, row.at] = row.body
             if row.id not in self.editions or row.at > self.editions[row.id].at:
                 self.editions[row.id] = row
 
@@ -106,6 +108,18 @@ class CommandDesk:
             id_: self.editions[id_].body if id_ in self.editions else body
             for id_, body in bodies.items()
         }
+
+    def unruled(self, message_id: MessageId) -> list[Body]:
+        """Return what editions say that an owner wrote whose ruling never came to be.
+
+        A known gap: an edition is written before its ruling is journaled, so that an owner that is
+        deposed in between changes the words of a message whose edit is refused.
+        """
+        done = {id_ for id_, verdict in self.answers.items() if verdict == Verdict.DONE}
+        unruled = {at for at, row in self.rows if row.id not in done}
+        return [
+            body for (id_, at), body in self.written.items() if id_ == message_id and at in unruled
+        ]
 
     def on_journaled(self, entry: Entry, dues: dict[MessageId, Instant]) -> None:
         """Note what an entry answers, and what that means for the world."""
