@@ -11,7 +11,7 @@ from tests.support.lane_world import LaneWorld
 from tests.support.seed import asked_seeds
 
 # Enough to see a coarse mistake within seconds; `make test` and `make mutants` ask for more.
-SEEDS = asked_seeds(os.environ.get("SHARDPOST_SIMULATION_SEEDS", "0:+100"))
+SEEDS = asked_seeds(os.environ.get("SHARDPOST_SIMULATION_SEEDS", "0:+60"))
 STEPS = 300
 
 

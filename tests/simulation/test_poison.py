@@ -15,7 +15,7 @@ from tests.support.poisoned_world import Kills, PoisonedWorld
 from tests.support.seed import asked_seeds
 
 # Enough to see a coarse mistake within seconds; of those that `make test` asks for some are enough.
-SEEDS = asked_seeds(os.environ.get("SHARDPOST_SIMULATION_SEEDS", "0:+15"))[:300]
+SEEDS = asked_seeds(os.environ.get("SHARDPOST_SIMULATION_SEEDS", "0:+8"))[:300]
 _ASKED = (ProviderClass.KEYED, ProviderClass.QUERYABLE)
 
 

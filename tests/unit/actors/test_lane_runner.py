@@ -116,7 +116,7 @@ async def test_a_provider_that_can_be_asked_settles_what_got_lost(tmp_path: Path
         world.begin(world.runner(await world.stores.open(), connector=connector, gate=gate))
         await pass_time(60 * A_SECOND)
         assert await world.states() == {"sent": 2, "claimed": 1}
-        await pass_time(3_600 * A_SECOND)  # it asks ever more rarely
+        await pass_time(1_200 * A_SECOND)  # it asks ever more rarely
         assert await world.states() == {"sent": 2, "uncertain": 1}
         assert set(world.log.values()) == {1}, "nothing is handed over twice"
 
@@ -131,7 +131,7 @@ async def test_a_connector_that_cannot_be_asked_leaves_what_got_lost_uncertain(
         gate = gate_of("counting", provider_class=ProviderClass.QUERYABLE)
         await world.accept(1)
         world.begin(world.runner(await world.stores.open(), connector=connector, gate=gate))
-        await pass_time(3_600 * A_SECOND)  # it asks ever more rarely
+        await pass_time(1_200 * A_SECOND)  # it asks ever more rarely
         assert await world.states() == {"uncertain": 1}
 
 
