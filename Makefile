@@ -15,8 +15,8 @@ BIN := .venv/bin
 STAMP := .venv/.set-up
 PARALLEL := -n auto --maxprocesses 8 --dist worksteal
 FAST_TMP := $(shell test -w /dev/shm && echo /dev/shm)
-FAST_TESTS := $(wildcard tests/unit tests/property tests/contract tests/simulation)
-SLOW_TESTS := $(wildcard tests/integration tests/chaos tests/acceptance)
+FAST_TESTS := $(wildcard tests/unit tests/contract)
+SLOW_TESTS := $(wildcard tests/property tests/integration tests/chaos tests/acceptance)
 
 # The stamp names the folder that the environment was made in; one that was moved, or whose Python
 # is gone, does not start.
@@ -61,7 +61,7 @@ fast-tests: $(STAMP)
 	$(BIN)/python -m pytest -q $(PARALLEL) $(FAST_TESTS)
 
 .PHONY: test
-test: check simulate ## everything: check, 3,000 seeds, integration, chaos and acceptance tests
+test: check simulate ## everything: check, 3,000 seeds, property, integration, chaos and acceptance tests
 	$(BIN)/python -m pytest $(SLOW_TESTS)
 
 .PHONY: simulate
