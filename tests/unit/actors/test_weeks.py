@@ -8,6 +8,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 from msgspec.structs import replace as replace_fields
 
@@ -67,6 +68,10 @@ def rows_of(path: Path) -> dict[str, int]:
         }
 
 
+def usual(rows: list[dict[str, int]]) -> dict[str, float]:
+    return {table: median(row[table] for row in rows) for table in rows[0]}
+
+
 def findings_of(world: LaneActors) -> list[str]:
     findings = Findings()
     with open_snapshot(world.stores.data.folder.core_path(world.core)) as view:
@@ -117,11 +122,12 @@ async def test_over_weeks_the_books_close_the_audit_is_clean_and_little_is_left(
         due = scheduled[: STRETCHES - 3]
         assert set(due) <= set(world.log)
         # What comes goes: after 120 days the folder grows no more.
-        half, end = rows[35], rows[-1]
+        # A single stretch may leave a segment or two more than its neighbours.
+        earlier, last = usual(rows[30:40]), usual(rows[40:])
         grown = {
-            table: (half[table], count)
-            for table, count in end.items()
-            if count > half[table] * 1.2 + 12
+            table: (earlier[table], count)
+            for table, count in last.items()
+            if count > earlier[table] * 1.2 + 4
         }
         assert not grown
-        assert end["segments"] <= 12
+        assert last["segments"] <= 12
