@@ -83,6 +83,6 @@ class LaneRulings:
             await self._store.write_results(self._core, rows)
         except (StoreUnavailable, WriteUnknown) as error:
             log.warning("store_did_not_answer", lane=name, error=str(error))
-            lane.on_answers_failed(now=self._clock.now())
+            lane.projection.on_answers_failed(now=self._clock.now())
         else:
-            lane.on_answers_written()
+            lane.projection.on_answers_written()

@@ -309,26 +309,26 @@ class LaneRunner:
             case act.Project(rows=rows):
                 await self._attempt(
                     store.project(self._core, rows),
-                    lambda _: lane.on_projected(),
-                    lambda: lane.on_project_failed(now=now()),
+                    lambda _: lane.projection.on_projected(),
+                    lambda: lane.projection.on_project_failed(now=now()),
                 )
             case act.NoteReferences(rows=rows):
                 await self._attempt(
                     self._receipts.note(rows),
-                    lambda _: lane.on_noted(),
-                    lambda: lane.on_note_failed(now=now()),
+                    lambda _: lane.references.on_noted(),
+                    lambda: lane.references.on_note_failed(now=now()),
                 )
             case act.ReadBooks(books=books):
                 await self._attempt(
                     store.read_books(self.lane_id, books),
-                    lane.on_books_read,
-                    lambda: lane.on_books_read_failed(now=now()),
+                    lane.projection.on_books_read,
+                    lambda: lane.projection.on_books_read_failed(now=now()),
                 )
             case act.WriteBooks(cells=cells):
                 await self._attempt(
                     store.write_books(self.lane_id, cells),
-                    lambda _: lane.on_books_written(),
-                    lambda: lane.on_books_write_failed(now=now()),
+                    lambda _: lane.projection.on_books_written(),
+                    lambda: lane.projection.on_books_write_failed(now=now()),
                 )
             case act.WriteAnswers():
                 await self._rulings.write_answers(lane, action)

@@ -112,9 +112,9 @@ class _Platform:
             act.HandOverWindow: lambda a: self.lane.on_outcomes(
                 a.seq, Outcomes.all_alike(Event.TAKE, len(a.message_ids)), now=self.now
             ),
-            act.Project: lambda _: self.lane.on_projected(),
-            act.ReadBooks: lambda _: self.lane.on_books_read([]),
-            act.WriteBooks: lambda _: self.lane.on_books_written(),
+            act.Project: lambda _: self.lane.projection.on_projected(),
+            act.ReadBooks: lambda _: self.lane.projection.on_books_read([]),
+            act.WriteBooks: lambda _: self.lane.projection.on_books_written(),
         }  # fmt: skip
 
     def run(self, *, with_doorbells: bool) -> None:

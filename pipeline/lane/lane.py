@@ -25,10 +25,11 @@ from pipeline.lane.actions import Action, Append, WriteLater, WriteRuled
 from pipeline.lane.admission import Admission
 from pipeline.lane.backlog import Backlog
 from pipeline.lane.caution import Caution
+from pipeline.lane.checkpoints import Checkpoints
 from pipeline.lane.claims import Claims
 from pipeline.lane.commands import Commands
 from pipeline.lane.decisions import Decisions
-from pipeline.lane.entry import AS_THE_OFFSET, Checkpoint, Entry, EntryBuilder, encode_entry
+from pipeline.lane.entry import Entry, EntryBuilder, encode_entry
 from pipeline.lane.gate import Gate
 from pipeline.lane.group_orders import GroupOrders
 from pipeline.lane.projection import Projection
@@ -52,7 +53,7 @@ from pipeline.limits import (
 )
 from pipeline.message import Body, MessageId, PartitionKey, TimerRow
 from pipeline.outcome import Outcomes
-from pipeline.ports import BookCell, BufferPage
+from pipeline.ports import BufferPage
 from pipeline.route.retry_policy import RetryPolicy
 from pipeline.route.suppression import SuppressionKey
 
@@ -79,11 +80,6 @@ class Lane:
         self._new_segment_seq = recovered.next_seq if recovered.is_segment_new else None
         self._in_flight: Append | None = None
         self._in_flight_entry: Entry | None = None
-        self._offset = recovered.offset
-        self._ordered_offset = recovered.ordered_offset or recovered.offset
-        self._retired_through = recovered.retired_through
-        self.missed_count = self._missed_journaled = recovered.missed
-        self._checkpointed_at = now
         self._recent = RecentSet(recovered.entries)
         self._is_fenced = False
         self._is_draining = False
@@ -129,8 +125,6 @@ class Lane:
         self._batch_in_flight: Batch | None = None
         self._was_last_ruled = False
         self._timers = Timers(cursor=recovered.timer_cursor, windows=windows, now=now)
-        self._timer_cursor = recovered.timer_cursor
-        self._command_cursor = recovered.command_cursor
         self._suppressions = Suppressions(lists)
         self._claims = Claims(
             self._recent,
@@ -153,6 +147,18 @@ class Lane:
         self._gate = gate
         self._testimony = Testimony(gate, lane=admission.lane, at=now)
         self._references = References(gate, lane=admission.lane, windows=windows, now=now)
+        self._checkpoints = Checkpoints(
+            self._recent,
+            self._backlog,
+            self._timers,
+            self._commands,
+            caution,
+            self._projection,
+            self._references,
+            recovered=recovered,
+            windows=windows,
+            now=now,
+        )
         self._decided_at = now
 
         # Go on from the predecessor: project all that it journaled, answer for its open claims.
@@ -173,9 +179,19 @@ class Lane:
         return self._decisions
 
     @property
+    def projection(self) -> Projection:
+        """Who takes the answers to what is projected, and to the books."""
+        return self._projection
+
+    @property
+    def references(self) -> References:
+        """Who takes the answers to `NoteReferences`."""
+        return self._references
+
+    @property
     def offset(self) -> Instant:
         """The offset of the last definitely journaled checkpoint."""
-        return self._offset
+        return self._checkpoints.offset
 
     @property
     def is_fenced(self) -> bool:
@@ -196,7 +212,7 @@ class Lane:
     @property
     def resolved_through(self) -> Instant:
         """Below it no row of whatever kind is open, by the last definitely journaled checkpoint."""
-        return min(self._offset, self._ordered_offset)
+        return self._checkpoints.resolved_through
 
     def known_steps(self, ids: Iterable[MessageId]) -> dict[MessageId, Step]:
         """Return the last steps of those messages that un-retired entries name."""
@@ -204,8 +220,13 @@ class Lane:
 
     def note_missed(self, count: int) -> None:
         """Count rows that were missed, and were written again."""
-        self.missed_count += count
+        self._checkpoints.missed_count += count
         self._backlog.want_read()
+
+    @property
+    def missed_count(self) -> int:
+        """How many rows were missed, by this owner's and its predecessors' count."""
+        return self._checkpoints.missed_count
 
     @property
     def is_cautious(self) -> bool:
@@ -331,14 +352,14 @@ class Lane:
     @property
     def _doorbell_offset(self) -> Instant:
         if self._guard is None:
-            return self._offset
-        return max(self._offset, later(self._guard.born_min, self._windows.prompt_ms))
+            return self.offset
+        return max(self.offset, later(self._guard.born_min, self._windows.prompt_ms))
 
     def on_rows(self, page: BufferPage, *, through: Instant) -> None:
         """Take the answer to `ReadRows`; `through` is the horizon of the read it belongs to."""
         if self._guard is not None:
             self._guard.note_rows(page.rows)
-        self._backlog.on_rows(page, through=through, offset=self._offset)
+        self._backlog.on_rows(page, through=through, offset=self.offset)
 
     def on_timers(self, page: TimerPage) -> None:
         """Take the answer to `ReadTimers`."""
@@ -414,13 +435,8 @@ class Lane:
         self._projection.on_journaled(seq, entry)
         self._references.on_journaled(seq, entry)
         if entry.checkpoint is not None:
-            self._offset = entry.checkpoint.offset
-            self._ordered_offset = entry.checkpoint.ordered_offset or self._offset
-            self._timer_cursor = entry.checkpoint.timer_cursor
-            self._command_cursor = entry.checkpoint.command_cursor
-            self._missed_journaled = entry.checkpoint.missed
-            self._retired_through = entry.checkpoint.retired_through
-            self._recent.retire(self._retired_through)
+            self._checkpoints.on_applied(entry.checkpoint)
+            self._recent.retire(entry.checkpoint.retired_through)
         self._caution.on_applied(entry.trial, now=now)
         batch, self._batch_in_flight = self._batch_in_flight, None
         if batch is not None:
@@ -465,46 +481,6 @@ class Lane:
     def take_testimony(self) -> tuple[list[CommandEntry], list[ReceiptRow]]:
         """Return what a deposed owner knows and nobody else: commands, and rows of references."""
         return self._testimony.take()
-
-    def on_answers_written(self) -> None:
-        """Take the acknowledgement of `WriteAnswers`."""
-        self._projection.on_answers_written()
-
-    def on_answers_failed(self, *, now: Instant) -> None:
-        """Note that the answers may or may not have been written; they are written again."""
-        self._projection.on_answers_failed(now=now)
-
-    def on_projected(self) -> None:
-        """Take the acknowledgement of `Project`."""
-        self._projection.on_projected()
-
-    def on_project_failed(self, *, now: Instant) -> None:
-        """Note that the rows may or may not have been written; they are written again."""
-        self._projection.on_project_failed(now=now)
-
-    def on_noted(self) -> None:
-        """Take the acknowledgement of `NoteReferences`: what receipts had come is acted on."""
-        self._references.on_noted()
-
-    def on_note_failed(self, *, now: Instant) -> None:
-        """Note that references may or may not have been noted; they are noted again."""
-        self._references.on_note_failed(now=now)
-
-    def on_books_read(self, cells: Sequence[BookCell]) -> None:
-        """Take the answer to `ReadBooks`."""
-        self._projection.on_books_read(cells)
-
-    def on_books_read_failed(self, *, now: Instant) -> None:
-        """Note that the cells could not be read."""
-        self._projection.on_books_read_failed(now=now)
-
-    def on_books_written(self) -> None:
-        """Take the acknowledgement of `WriteBooks`."""
-        self._projection.on_books_written()
-
-    def on_books_write_failed(self, *, now: Instant) -> None:
-        """Note that the cells may or may not have been written; they are written again."""
-        self._projection.on_books_write_failed(now=now)
 
     # --- decisions ----------------------------------------------------------------------------
 
@@ -556,7 +532,7 @@ class Lane:
 
     def _on_clock_set_back(self, now: Instant) -> None:
         """Wait for nothing that lies as far ahead as the clock was set back."""
-        self._checkpointed_at = min(self._checkpointed_at, now)
+        self._checkpoints.on_clock_set_back(now)
         self._backlog.on_clock_set_back(now)
         self._timers.on_clock_set_back(now)
         self._claims.on_clock_set_back(now)
@@ -594,7 +570,12 @@ class Lane:
             self._backlog.end_ruling(batch.held)
         for n, pk in builder.partition_keys.items():
             self._backlog.order.on_step(pk, builder.message_ids[n], builder.steps[n])
-        checkpoint = self._checkpoint(now, has_lines=has_lines, batch=batch)
+        checkpoint = self._checkpoints.next(
+            now,
+            has_lines=has_lines,
+            command_cursor=None if batch is None else batch.command_cursor,
+            is_draining=self._is_draining,
+        )
         if not has_lines:
             if checkpoint is None:
                 return
@@ -620,7 +601,7 @@ class Lane:
         )
         self._in_flight_entry, self._batch_in_flight = entry, batch
         if checkpoint is not None:
-            self._checkpointed_at = now
+            self._checkpoints.on_issued(now)
         actions.append(self._in_flight)
 
     @property
@@ -630,70 +611,4 @@ class Lane:
             and self._recent.entries_count < ENTRIES_UNRETIRED_MAX
             # Else it would claim what a command that its predecessor read has ended.
             and self._commands.has_caught_up
-        )
-
-    def _checkpoint(
-        self, now: Instant, *, has_lines: bool, batch: Batch | None
-    ) -> Checkpoint | None:
-        """Return the checkpoint that the next entry should carry, if it is worth one.
-
-        One that carries out commands always does: its cursor says that they are.
-        """
-        command_cursor = max(self._command_cursor, self._commands.done_through)
-        is_needed = batch is not None and batch.command_cursor is not None
-        # What is to be touched is named with how often it was; what is through, no longer.
-        is_needed |= self.missed_count != self._missed_journaled
-        is_needed |= self._caution.ends > 0 if has_lines else self._caution.must_be_named
-        if batch is not None and batch.command_cursor is not None:
-            command_cursor = max(command_cursor, batch.command_cursor)
-        if (
-            not is_needed
-            and now < later(self._checkpointed_at, self._windows.checkpoint_ms)
-            and not (self._is_draining and not has_lines)
-        ):
-            return None
-        offset = max(self._offset, self._backlog.resolved_before())
-        retired_through = self._recent.retirable_through(
-            offset=offset,
-            prompt_us=self._windows.prompt_ms * 1_000,
-            done_through=min(self._projection.done_through, self._references.done_through),
-        )
-        retired_through = max(retired_through, self._retired_through)
-        ordered_offset = max(self._ordered_offset, self._backlog.ordered_resolved_before())
-        timer_cursor = max(
-            self._timer_cursor, self._timers.resolved_before(self._backlog.held.is_resolved)
-        )
-        if has_lines:
-            is_worth_it = (
-                offset > self._offset
-                or ordered_offset > self._ordered_offset
-                or retired_through > self._retired_through
-            )
-        else:
-            # An idle lane writes nothing: only what spares a successor work is worth an entry.
-            newest_row_at = self._backlog.newest_row_at
-            rows_below = newest_row_at is not None and (
-                self._offset <= newest_row_at and offset > self._offset
-            )
-            newest_ordered_at = self._backlog.order.newest_at
-            rows_below |= newest_ordered_at is not None and (
-                self._ordered_offset <= newest_ordered_at < ordered_offset
-            )
-            newest_due_at = self._timers.newest_due_at
-            timers_below = newest_due_at is not None and (
-                self._timer_cursor <= newest_due_at < timer_cursor
-            )
-            is_worth_it = (
-                rows_below or timers_below or self._recent.names_any_through(retired_through)
-            )
-        if not (is_worth_it or is_needed):
-            return None
-        return Checkpoint(
-            offset=offset,
-            retired_through=retired_through,
-            timer_cursor=timer_cursor,
-            command_cursor=command_cursor,
-            starts=self._caution.ends,
-            missed=self.missed_count,
-            ordered_offset=AS_THE_OFFSET if ordered_offset == offset else ordered_offset,
         )

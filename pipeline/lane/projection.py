@@ -59,43 +59,43 @@ class Projection:
             self._answers.append((seq, entry.at, entry.answers))
 
     def on_answers_written(self) -> None:
-        """See `Lane.on_answers_written`."""
+        """Take the acknowledgement of `WriteAnswers`."""
         self._answering = None
 
     def on_answers_failed(self, *, now: Instant) -> None:
-        """See `Lane.on_answers_failed`."""
+        """Note that the answers may or may not have been written; they are written again."""
         assert self._answering is not None
         self._answers.appendleft(self._answering)
         self._answering = None
         self._answers_not_before = later(now, self._checkpoint_ms)
 
     def on_projected(self) -> None:
-        """See `Lane.on_projected`."""
+        """Take the acknowledgement of `Project`."""
         assert self._projecting_through is not None
         self._projected_through, self._projecting_through = self._projecting_through, None
         while self._to_project and self._to_project[0][0] <= self._projected_through:
             self._to_project.popleft()
 
     def on_project_failed(self, *, now: Instant) -> None:
-        """See `Lane.on_project_failed`."""
+        """Note that the rows may or may not have been written; they are written again."""
         self._projecting_through = None
         self._project_not_before = later(now, self._checkpoint_ms)
 
     def on_books_read(self, cells: Sequence[BookCell]) -> None:
-        """See `Lane.on_books_read`."""
+        """Take the answer to `ReadBooks`."""
         self._books.on_read(cells)
 
     def on_books_read_failed(self, *, now: Instant) -> None:
-        """See `Lane.on_books_read_failed`."""
+        """Note that the cells could not be read."""
         self._books.on_read_failed()
         self._books_not_before = later(now, self._checkpoint_ms)
 
     def on_books_written(self) -> None:
-        """See `Lane.on_books_written`."""
+        """Take the acknowledgement of `WriteBooks`."""
         self._books.on_written()
 
     def on_books_write_failed(self, *, now: Instant) -> None:
-        """See `Lane.on_books_write_failed`."""
+        """Note that the cells may or may not have been written; they are written again."""
         self._books.on_write_failed()
         self._books_not_before = later(now, self._checkpoint_ms)
 

@@ -51,14 +51,14 @@ class References:
             self._to_note.append((seq, rows))
 
     def on_noted(self) -> None:
-        """See `Lane.on_noted`."""
+        """Take the acknowledgement of `NoteReferences`: what receipts had come is acted on."""
         assert self._noting_through is not None
         while self._to_note and self._to_note[0][0] <= self._noting_through:
             self._to_note.popleft()
         self._noting_through = None
 
     def on_note_failed(self, *, now: Instant) -> None:
-        """See `Lane.on_note_failed`."""
+        """Note that references may or may not have been noted; they are noted again."""
         self._noting_through = None
         self._not_before = later(now, self._checkpoint_ms)
 

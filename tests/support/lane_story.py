@@ -368,11 +368,11 @@ class LaneStory:
 
     def _noted(self) -> None:
         self._take(act.NoteReferences)
-        self.lane.on_noted()
+        self.lane.references.on_noted()
 
     def _notefails(self) -> None:
         self._take(act.NoteReferences)
-        self.lane.on_note_failed(now=self.now)
+        self.lane.references.on_note_failed(now=self.now)
 
     def _lost(self) -> None:
         self._end_window(lambda _: Event.LOSE_ANSWER)
@@ -431,27 +431,27 @@ class LaneStory:
 
     def _projected(self) -> None:
         self._take(act.Project)
-        self.lane.on_projected()
+        self.lane.projection.on_projected()
 
     def _projectfails(self) -> None:
         self._take(act.Project)
-        self.lane.on_project_failed(now=self.now)
+        self.lane.projection.on_project_failed(now=self.now)
 
     def _booksread(self) -> None:
         self._take(act.ReadBooks)
-        self.lane.on_books_read([])
+        self.lane.projection.on_books_read([])
 
     def _booksreadfails(self) -> None:
         self._take(act.ReadBooks)
-        self.lane.on_books_read_failed(now=self.now)
+        self.lane.projection.on_books_read_failed(now=self.now)
 
     def _bookswritten(self) -> None:
         self._take(act.WriteBooks)
-        self.lane.on_books_written()
+        self.lane.projection.on_books_written()
 
     def _bookswritefails(self) -> None:
         self._take(act.WriteBooks)
-        self.lane.on_books_write_failed(now=self.now)
+        self.lane.projection.on_books_write_failed(now=self.now)
 
     def _settle(self) -> None:
         self._decide()

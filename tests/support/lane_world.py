@@ -532,43 +532,45 @@ class LaneWorld:
                         self.told.setdefault((id_, step), detail)
                         self.timeline.setdefault(id_, set()).add(step)
                 return (
-                    (lambda: lane.on_project_failed(now=self.now)) if fails else lane.on_projected
+                    (lambda: lane.projection.on_project_failed(now=self.now))
+                    if fails
+                    else lane.projection.on_projected
                 )
             case act.NoteReferences(rows=references):
                 receipts = self.receipts
                 assert receipts is not None, "references of a connector without receipts"
                 if receipts.chance.random() < 0.1 * self.faults and not is_calm:
                     receipts.write(references[::2])
-                    return lambda: lane.on_note_failed(now=self.now)
+                    return lambda: lane.references.on_note_failed(now=self.now)
                 receipts.write(references)
 
                 def act_and_answer() -> None:
                     receipts.act(references)
-                    lane.on_noted()
+                    lane.references.on_noted()
 
                 return act_and_answer
             case act.ReadBooks(books=books):
                 cells = [self.cells[book] for book in books if book in self.cells]
                 if fails:
-                    return lambda: lane.on_books_read_failed(now=self.now)
-                return lambda: lane.on_books_read(cells)
+                    return lambda: lane.projection.on_books_read_failed(now=self.now)
+                return lambda: lane.projection.on_books_read(cells)
             case act.WriteBooks(cells=cells):
                 if not fails or self.chance.random() < 0.5:
                     for cell in cells:
                         if cell.as_of > self.cells.get(cell.book, cell._replace(as_of=-1)).as_of:
                             self.cells[cell.book] = cell
                 return (
-                    (lambda: lane.on_books_write_failed(now=self.now))
+                    (lambda: lane.projection.on_books_write_failed(now=self.now))
                     if fails
-                    else lane.on_books_written
+                    else lane.projection.on_books_written
                 )
             case act.WriteAnswers(answers=answers):
                 if not fails or self.chance.random() < 0.5:
                     self.desk.results.update((row.command_id, row.verdict) for row in answers)
                 return (
-                    (lambda: lane.on_answers_failed(now=self.now))
+                    (lambda: lane.projection.on_answers_failed(now=self.now))
                     if fails
-                    else lane.on_answers_written
+                    else lane.projection.on_answers_written
                 )
             case _:
                 if fails and not isinstance(action, act.WriteRuled):

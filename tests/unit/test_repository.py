@@ -17,7 +17,7 @@ FILE_BYTES_MAX = 1024 * 1024
 LINES_MAX = 440
 LONGER = {
     # The rules of a lane's owner lean on each other; they are read together or not at all.
-    "pipeline/lane/lane.py": 700,
+    "pipeline/lane/lane.py": 620,
 }
 
 

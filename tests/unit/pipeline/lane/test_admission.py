@@ -91,7 +91,7 @@ class LimitedLane:
                 self.left_at.extend([self.now] * count)
                 self.under_way.append((later(self.now, self.takes_ms), action.seq, count))
             elif isinstance(action, act.Project):
-                self.lane.on_projected()
+                self.lane.projection.on_projected()
         return bool(actions)
 
 

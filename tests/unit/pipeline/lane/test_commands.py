@@ -94,15 +94,15 @@ def test_the_answer_is_written_and_the_entry_retires_after_that() -> None:
     assert [answer.verdict for answer in asked.answers] == [Verdict.DONE]
     for _ in range(8):
         story.tell("+1000 row settle")
-    assert story.lane._retired_through == -1
+    assert story.lane._checkpoints.retired_through == -1
     story._take(act.WriteAnswers)
-    story.lane.on_answers_failed(now=story.now)
+    story.lane.projection.on_answers_failed(now=story.now)
     story.tell("+1000")
     story._take(act.WriteAnswers)
-    story.lane.on_answers_written()
+    story.lane.projection.on_answers_written()
     for _ in range(4):
         story.tell("+1000 row settle")
-    assert story.lane._retired_through >= 0
+    assert story.lane._checkpoints.retired_through >= 0
 
 
 @pytest.mark.parametrize("kind", ["cancel", "edit", "expedite", "pause", "resume"])

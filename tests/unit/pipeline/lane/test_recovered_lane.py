@@ -131,7 +131,7 @@ def test_the_books_are_those_of_the_predecessor_and_what_it_did_not_write() -> N
     written_last = BookCell("group:default/g", 0, b'{"claimed":2}')
     after = successor_of(story).tell("BOOKSREAD")
     after.asked.remove(after.asked_for(act.ReadBooks))
-    after.lane.on_books_read([written_last])
+    after.lane.projection.on_books_read([written_last])
     after.tell("+0 BOOKSWRITE")
     cells = {cell.book: cell for cell in after.asked_for(act.WriteBooks).cells}
     assert decode_counts(cells["group:default/g"].counts) == {MessageState.SENT: 2}
