@@ -314,6 +314,14 @@ class LaterQueries(ResultReader, GroupOrderReader, Restored, Protocol):
         """Return the number of timers of first attempts with due_at >= from_due, by group key."""
         ...
 
+    async def count_untold_timers(self, lane: LaneId) -> Mapping[str, int]:
+        """Return how many messages wait for their first time, by group key: no event names them."""
+        ...
+
+    async def count_accepted(self, lane: LaneId) -> Mapping[str, int]:
+        """Return how many messages the buffer and the timers hold together, by group key."""
+        ...
+
     async def receipts_of(self, message_id: MessageId) -> list[ReceiptRow]:
         """Return the rows of every reference that an owner knows as this message's."""
         ...

@@ -10,8 +10,8 @@ import csv
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, TextIO
@@ -149,7 +149,7 @@ def _opened(path: Path | None) -> Iterator[TextIO]:
         raise InputInvalid(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
-async def _outcomes(data: Path | None, key: str) -> AsyncIterator[MessageOutcome]:
+async def _outcomes(data: Path | None, key: str) -> AsyncGenerator[MessageOutcome, None]:
     async with open_queries(data) as queries:
         after: bytes | None = None
         while True:
@@ -198,27 +198,28 @@ def register(app: typer.Typer) -> None:
             form = ExportFormat.JSONL if told in (".jsonl", ".ndjson") else ExportFormat.CSV
 
         async def run(chosen: ExportFormat) -> int:
-            outcomes = _outcomes(data, group_key(tenant, group))
-            # Nothing is made for a group that is not there.
-            first = await anext(outcomes, None)
-            if first is None:
-                raise NothingFound(
-                    f"no message of the group {group!r} of the tenant {tenant!r} was accepted:"
-                    " look at the name, or give another --tenant"
-                )
-            with _opened(output) as stream:
-                writer = _Writer(stream, chosen)
-                outcome: MessageOutcome | None = first
-                while outcome is not None:
-                    writer.write(
-                        exported(
-                            outcome,
-                            is_content_shown=is_content_shown,
-                            is_recipient_masked=is_recipient_masked,
-                        )
+            # The folder is closed here, not by the end of the loop, which would tell of it.
+            async with aclosing(_outcomes(data, group_key(tenant, group))) as outcomes:
+                # Nothing is made for a group that is not there.
+                first = await anext(outcomes, None)
+                if first is None:
+                    raise NothingFound(
+                        f"no message of the group {group!r} of the tenant {tenant!r} was accepted:"
+                        " look at the name, or give another --tenant"
                     )
-                    outcome = await anext(outcomes, None)
-                return writer.count
+                with _opened(output) as stream:
+                    writer = _Writer(stream, chosen)
+                    outcome: MessageOutcome | None = first
+                    while outcome is not None:
+                        writer.write(
+                            exported(
+                                outcome,
+                                is_content_shown=is_content_shown,
+                                is_recipient_masked=is_recipient_masked,
+                            )
+                        )
+                        outcome = await anext(outcomes, None)
+                    return writer.count
 
         count = asyncio.run(run(form))
         if output is None:

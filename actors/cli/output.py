@@ -61,6 +61,11 @@ def printable(text: str) -> str:
     )
 
 
+def counted(count: int, thing: str) -> str:
+    """Return how many there are of a thing, by its name in the singular."""
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
+
+
 def shown_instant(instant: Instant) -> str:
     """Return an instant as ISO 8601 in UTC, to the millisecond."""
     return datetime.fromtimestamp(instant / _US_PER_S, tz=UTC).isoformat(timespec="milliseconds")

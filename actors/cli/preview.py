@@ -10,7 +10,7 @@ from rich.table import Column, Table
 from actors.cli.chunks import read_chunks
 from actors.cli.input_file import InputFile
 from actors.cli.mapping import FieldMapping
-from actors.cli.output import shown_instant
+from actors.cli.output import counted, shown_instant
 from actors.cli.record_batch import Refused
 from pipeline.instant import Instant
 from pipeline.message import Submission, decode_body
@@ -80,8 +80,8 @@ def show_preview(opened: InputFile, mapping: FieldMapping, *, as_json: bool) -> 
     for line in refused:
         console.print(f"line {line.line_number}: {line.reason}", highlight=False, markup=False)
     console.print(
-        f"{would_accept:,} messages would be accepted, {refused_count:,} records refused."
-        "  Nothing was sent.",
+        f"{counted(would_accept, 'message')} would be accepted,"
+        f" {counted(refused_count, 'record')} refused.  Nothing was sent.",
         highlight=False,
     )
     return refused_count

@@ -44,6 +44,7 @@ class RejectFile:
         self.path: Path | None = None
         self.reasons_path: Path | None = None
         self.count = 0
+        self.first: str | None = None  # where the first one stood, and why
 
     def write(self, refused: Iterable[Refused]) -> None:
         """Write refused records down.
@@ -76,6 +77,8 @@ class RejectFile:
             entry["begins"] = refused.raw.decode(errors="replace")
         self._reasons.write(orjson.dumps(entry) + b"\n")
         self.count += 1
+        if self.first is None:
+            self.first = f"line {refused.line_number}: {refused.reason}"
 
     def _write_record(self, stream: BinaryIO, raw: bytes) -> None:
         stream.write(raw + b"\n")

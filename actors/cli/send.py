@@ -26,6 +26,7 @@ from actors.cli.options import (
     TimeZoneOption,
     WindowOption,
 )
+from actors.cli.output import counted, printable
 from actors.cli.platform_watch import PlatformWatch
 from actors.cli.preview import show_preview
 from actors.cli.progress import SendProgress
@@ -296,12 +297,13 @@ def summary_of(account: SendAccount, *, seconds: float, reject_file: RejectFile)
         "seconds": round(seconds, 3),
         "rejects": None if reject_file.path is None else str(reject_file.path),
         "reasons": None if reject_file.reasons_path is None else str(reject_file.reasons_path),
+        "first_refusal": reject_file.first,
     }
 
 
 def tell_summary(console: Console, told: dict[str, Any]) -> None:
     """Print the summary for a person."""
-    line = f"{told['accepted']:,} messages accepted"
+    line = f"{counted(told['accepted'], 'message')} accepted"
     if told["accepted_before"]:
         line += f" ({told['accepted_before']:,} of them accepted before: not sent again)"
     line += f" in {told['seconds']:,.1f} s"
@@ -315,9 +317,11 @@ def tell_summary(console: Console, told: dict[str, Any]) -> None:
         )
     if told["refused"]:
         console.print(
-            f"{told['refused']:,} records refused: {told['rejects']}"
-            f" (reasons in {told['reasons']}).  Mend that file and send it as a file of its own.",
+            f"{counted(told['refused'], 'record')} refused: {told['rejects']}"
+            f" (reasons in {told['reasons']}).  Mend that file and send it as a file of its own.\n"
+            f"The first of them: {printable(told['first_refusal'])}.",
             highlight=False,
+            markup=False,
         )
 
 

@@ -20,7 +20,7 @@ from actors.cli.not_found import NothingFound
 from actors.cli.open_queries import open_queries
 from actors.cli.open_store import OpenStore, open_store
 from actors.cli.options import ByOption, DataOption, JsonOption, TenantOption, who_asks
-from actors.cli.output import shown_instant, write_json, write_line, write_table
+from actors.cli.output import counted, shown_instant, write_json, write_line, write_table
 from actors.cli.rejects import RejectFile
 from actors.cli.suppression_file import Listed, SuppressionColumns, canonical, parse_reason
 from cluster.local.data_folder import DataFolder
@@ -332,7 +332,7 @@ def list_them(
 
     rows, end = asyncio.run(run())
     if wanted is not None and not rows:
-        raise NothingFound(f"is not on the list of {tenant} for {channel}")
+        raise NothingFound(f"they are not on the list of {tenant} for {channel}")
     report = SuppressionsReport(
         tenant=tenant,
         suppressions=[
@@ -393,5 +393,6 @@ def _tell_added(report: SuppressedReport, *, as_json: bool) -> None:
     write_line(f"{report.added:,} put on the list{before}.")
     if report.refused:
         write_line(
-            f"{report.refused:,} records refused: {report.rejects} (reasons in {report.reasons})."
+            f"{counted(report.refused, 'record')} refused: {report.rejects}"
+            f" (reasons in {report.reasons})."
         )

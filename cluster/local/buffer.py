@@ -84,11 +84,15 @@ def rows_from(
 
 def count_ids(connection: sqlite3.Connection, *, lane: str, from_at: Instant) -> dict[str, int]:
     """Return the number of distinct ids in rows with at >= from_at, by group key."""
-    groups: dict[MessageId, str] = {}
+    return dict(Counter(groups_of(connection, lane=lane, from_at=from_at).values()))
+
+
+def groups_of(
+    connection: sqlite3.Connection, *, lane: str, from_at: Instant
+) -> dict[MessageId, str]:
+    """Return the group key of each id in rows with at >= from_at."""
     with closing(rows_from(connection, lane=lane, from_at=from_at)) as rows:
-        for row in rows:
-            groups[row[1]] = row[6]
-    return dict(Counter(groups.values()))
+        return {row[1]: row[6] for row in rows}
 
 
 def holds(

@@ -184,9 +184,11 @@ def refuse_used(path: Path) -> None:
     """Raise `DataFolderUnusable` if the folder holds anything that is not ours."""
     strangers = {entry.name for entry in path.iterdir()} - {_BEGUN_FILE, _LOCK_FILE}
     if strangers:
+        found = f"holds {min(strangers)!r} and is no data folder"
+        if FORMAT_FILE in strangers:
+            found = "is a data folder already"
         raise DataFolderUnusable(
-            f"{path} holds {min(strangers)!r} and is no data folder:"
-            " name an empty folder, or one that does not exist"
+            f"{path} {found}: name an empty folder, or one that does not exist"
         )
 
 

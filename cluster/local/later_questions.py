@@ -2,11 +2,12 @@
 
 import sqlite3
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, TypeVar
 
-from cluster.local import commands, listing, receipts, suppressions, timers
+from cluster.local import buffer, commands, listing, receipts, suppressions, timers
 from cluster.topology.generation import Core, Generation
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
@@ -37,6 +38,16 @@ class LaterQuestions(ABC):
     async def count_timers(self, lane: LaneId, *, from_due: Instant) -> Mapping[str, int]:
         """Return the number of timers of first attempts with due_at >= from_due, by group key."""
         read = partial(timers.count_first, lane=str(lane), from_due=from_due)
+        return await self._read(core_of(lane), read, {}, since_schema=_SCHEMA)
+
+    async def count_untold_timers(self, lane: LaneId) -> Mapping[str, int]:
+        """Return how many messages wait for their first time, by group key: no event names them."""
+        read = partial(timers.count_untold, lane=str(lane))
+        return await self._read(core_of(lane), read, {}, since_schema=_SCHEMA)
+
+    async def count_accepted(self, lane: LaneId) -> Mapping[str, int]:
+        """Return how many messages the buffer and the timers hold together, by group key."""
+        read = partial(_count_accepted, lane=str(lane))
         return await self._read(core_of(lane), read, {}, since_schema=_SCHEMA)
 
     async def read_results(self, core: Core, command_ids: Sequence[bytes]) -> list[CommandResult]:
@@ -107,6 +118,12 @@ class LaterQuestions(ABC):
         since_schema: int = 1,
     ) -> ResultT:
         """Read a core's file; return `nothing` if it has no tables of that version."""
+
+
+def _count_accepted(connection: sqlite3.Connection, *, lane: str) -> Mapping[str, int]:
+    groups = dict(timers.first_ids(connection, lane=lane))
+    groups.update(buffer.groups_of(connection, lane=lane, from_at=Instant(0)))
+    return Counter(groups.values())
 
 
 def core_of(lane: LaneId) -> Core:

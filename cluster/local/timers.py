@@ -5,7 +5,8 @@ not packed: there is one small row each, in a tree that begins with the time.
 """
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Final
 
 from cluster.local import bodies
@@ -39,6 +40,13 @@ _COUNT_FIRST: Final = """
 SELECT group_key, count(*) FROM timers WHERE lane = ? AND due_at >= ? AND attempt = 1
 GROUP BY group_key
 """
+
+_COUNT_UNTOLD: Final = """
+SELECT group_key, count(DISTINCT id) FROM timers WHERE lane = ? AND attempt = 1
+AND NOT EXISTS (SELECT 1 FROM timeline WHERE timeline.id = timers.id)
+GROUP BY group_key
+"""
+_FIRST_IDS: Final = "SELECT id, group_key FROM timers WHERE lane = ? AND attempt = 1"
 
 _DUE_BYTES: Final = 8
 _ID_BYTES: Final = 16
@@ -98,6 +106,17 @@ def count_first(
 ) -> Mapping[str, int]:
     """Return the number of first attempts with due_at >= from_due, by group key."""
     return dict(connection.execute(_COUNT_FIRST, (lane, from_due)).fetchall())
+
+
+def count_untold(connection: sqlite3.Connection, *, lane: str) -> Mapping[str, int]:
+    """Return the number of messages with a first attempt here and no event, by group key."""
+    return dict(connection.execute(_COUNT_UNTOLD, (lane,)).fetchall())
+
+
+def first_ids(connection: sqlite3.Connection, *, lane: str) -> Iterator[tuple[MessageId, str]]:
+    """Yield each message with a first attempt here, and its group key; one may come twice."""
+    with closing(connection.execute(_FIRST_IDS, (lane,))) as rows:
+        yield from rows
 
 
 def _key_of(resume: bytes) -> tuple[int, bytes, int]:

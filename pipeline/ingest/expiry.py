@@ -15,7 +15,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MS_OF_UNIT: Final = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _span: Final = re.compile(r"([0-9]{1,9})([smhd])").fullmatch
-_EXAMPLE: Final = "write it like 2030-01-31T18:00:00Z"
+_EXAMPLE: Final = "write it like 2030-01-31T18:00:00Z, or 2h"
 
 
 def parse_expires_at(text: str) -> Instant:

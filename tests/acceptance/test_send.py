@@ -256,8 +256,9 @@ def test_refused_records_are_told_to_people_too(office: Office, tmp_path: Path) 
     folder = tmp_path / "refused"
     told = office.run("send", file, "--group", "told", "--rejects", folder)
     assert told.returncode == 8
-    assert "1 messages accepted" in told.stdout
-    assert f"1 records refused: {folder / 'numbers.rejected.tsv'}" in told.stdout
+    assert "1 message accepted" in told.stdout
+    assert f"1 record refused: {folder / 'numbers.rejected.tsv'}" in told.stdout
+    assert "The first of them: line 3: recipient: " in told.stdout
     office.handed_over("told", 1)
 
 
@@ -269,7 +270,7 @@ def test_a_dry_run_shows_everything_and_sends_nothing(office: Office, one_is_bad
         "Dear n0",
         "column phone",
         "5,999 messages would be accepted",
-        "1 records refused",
+        "1 record refused",
     ):
         assert part in shown.stdout
     told = office.asked(*asked, exit_code=8)

@@ -8,6 +8,7 @@ import pytest
 from pipeline.errors import StoreUnavailable, WriteUnknown
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
+from pipeline.lifecycle import Event, step_of
 from pipeline.message import MessageId, PartitionKey, TimerRow, group_key
 from pipeline.ports import QueryStore
 from tests.contract.store_under_test import (
@@ -18,6 +19,7 @@ from tests.contract.store_under_test import (
     Store,
     StoreUnderTest,
     all_pages,
+    buffer_entry,
     message_row,
 )
 
@@ -217,3 +219,22 @@ class TimersContract:
         await store.write_timers(lane, [timer(i, group="acme/b") for i in ids[7:9]])
         await store.write_timers(lane, [timer(ids[9], attempt=2, group="acme/b")])
         assert await queries.count_timers(lane, from_due=DUE) == {"acme/a": 6, "acme/b": 2}
+
+    async def test_those_that_an_event_names_wait_for_their_first_time_no_more(
+        self, store: Store, queries: QueryStore, lane: LaneId, rows: Rows
+    ) -> None:
+        assert await queries.count_untold_timers(lane) == {}
+        assert await queries.count_accepted(lane) == {}
+        first, second, third, fourth = rows.ids(4)
+        await store.write_timers(lane, [timer(i, group="acme/a") for i in (first, second)])
+        # Accepted twice, due at two times; a retry; accepted both to be due at once and later.
+        await store.write_timers(lane, [timer(first, due_at=Instant(DUE + 1), group="acme/a")])
+        await store.write_timers(lane, [timer(third, attempt=2, group="acme/a")])
+        await store.write_timers(lane, [timer(fourth, group="acme/b")])
+        await store.write_buffer(lane, [buffer_entry(i, group="acme/b") for i in (third, fourth)])
+        assert await queries.count_untold_timers(lane) == {"acme/a": 2, "acme/b": 1}
+        assert await queries.count_accepted(lane) == {"acme/a": 2, "acme/b": 2}
+        claimed = step_of(attempt=1, try_no=1, event=Event.CLAIM)
+        await store.project(rows.core, [(second, PartitionKey(second), claimed, BORN, "file")])
+        assert await queries.count_untold_timers(lane) == {"acme/a": 1, "acme/b": 1}
+        assert await queries.count_accepted(lane) == {"acme/a": 2, "acme/b": 2}

@@ -55,6 +55,8 @@ def test_nothing_is_written_over(shardpost: Shardpost, data: Path, tmp_path: Pat
         answer = shardpost(*arguments)
         assert answer.code == 5, arguments
         assert answer.refusal
+    kept = shardpost("restore", tmp_path / "copy", "--data", data)
+    assert "is a data folder already: name an empty folder" in kept.refusal
 
 
 # --- connectors -----------------------------------------------------------------------------------

@@ -88,8 +88,14 @@ def test_a_file_is_whole_or_not_there_and_never_overwritten(
     ],
 )
 def test_what_cannot_be_exported_is_one_line(
-    shardpost: Shardpost, data: Path, arguments: tuple[str, ...], code: int
+    shardpost: Shardpost,
+    data: Path,
+    arguments: tuple[str, ...],
+    code: int,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     answer = shardpost("export", *arguments, "--data", data)
     assert answer.code == code
     assert answer.refusal
+    # What the loop finds left open at its end it tells there, with all of the stack.
+    assert not caplog.records

@@ -1,5 +1,6 @@
 """Queries over a data folder that a platform left, with nothing running."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,8 @@ import pytest
 from cluster.local.platform_lock import PlatformAddress, PlatformLock
 from pipeline.instant import later
 from pipeline.lane.takeover import GONE
-from pipeline.lifecycle import MessageState
-from pipeline.message import PartitionKey
+from pipeline.lifecycle import Event, MessageState
+from pipeline.message import MessageId, PartitionKey
 from pipeline.ports import Beat
 from tests.support.cli_answer import Fill, Shardpost
 from tests.support.everything import everything
@@ -179,6 +180,7 @@ def test_group_counts_what_is_journaled_and_not_yet_in_the_books(
         "open": 3,
         "submitted": 7,
         "scheduled": 0,
+        "not_due": 0,
         "closes": True,
     }
     spring = shardpost("group", "spring", "--data", data, "--json").json
@@ -186,33 +188,53 @@ def test_group_counts_what_is_journaled_and_not_yet_in_the_books(
     assert spring["states"] == counted(sent=6, uncertain=2)
 
 
+async def schedule(folder: FilledFolder, ids: Sequence[MessageId]) -> None:
+    """Let messages have a timer for their first attempt."""
+    store = await folder.store()
+    for id_ in ids:
+        message = folder.messages[id_]
+        row = (later(NOW, 10**9), id_, PartitionKey(id_), message.born, 1, message.group)
+        await store.write_timers(message.lane, [row])
+
+
 def test_a_group_that_waits_in_timers_is_known_and_not_said_to_be_broken(
     shardpost: Shardpost, fill: Fill
 ) -> None:
     async def scheduled(folder: FilledFolder) -> None:
-        ids = await folder.accept(2, group="spring", is_buffered=False)
-        store = await folder.store()
-        for id_ in ids:
-            message = folder.messages[id_]
-            due_at = later(NOW, 10**9)
-            row = (due_at, id_, PartitionKey(id_), message.born, 1, message.group)
-            await store.write_timers(message.lane, [row])
+        await schedule(folder, await folder.accept(3, group="spring", is_buffered=False))
+        cancelled = await folder.accept(1, group="spring", is_buffered=False)
+        await schedule(folder, cancelled)
+        await folder.append(cancelled, Event.CANCEL)
+        await folder.finish()
 
     path = fill(scheduled).path
     told = shardpost("group", "spring", "--data", path, "--json").json
-    assert (told["accepted"], told["lag"], told["scheduled"]) == (0, 0, 2)
-    assert told["closes"] is None
-    assert "2 are or were scheduled" in shardpost("group", "spring", "--data", path).out
+    assert (told["accepted"], told["lag"]) == (1, 0)
+    assert (told["scheduled"], told["not_due"]) == (4, 3)
+    assert told["closes"] is True
+    assert "wait for their time  3\n" in shardpost("group", "spring", "--data", path).out
+
+
+def test_a_group_that_lost_one_of_those_that_were_scheduled_does_not_close(
+    shardpost: Shardpost, fill: Fill
+) -> None:
+    async def lossy(folder: FilledFolder) -> None:
+        ids = await folder.accept(3, group="spring", is_buffered=False)
+        await schedule(folder, ids)
+        await folder.append(ids[:1], Event.CANCEL)
+        await folder.finish()
+        core = folder.core_of(ids[0])
+        await folder.close()
+        assert folder.damage(core, "DELETE FROM books WHERE book = 'group:default/spring'")
+
+    path = fill(lossy).path
+    assert shardpost("group", "spring", "--data", path, "--json").json["closes"] is False
 
 
 def test_what_was_scheduled_and_sent_closes(shardpost: Shardpost, fill: Fill) -> None:
     async def sent(folder: FilledFolder) -> None:
         ids = await folder.accept(2, group="spring", is_buffered=False)
-        store = await folder.store()
-        for id_ in ids:
-            message = folder.messages[id_]
-            row = (NOW, id_, PartitionKey(id_), message.born, 1, message.group)
-            await store.write_timers(message.lane, [row])
+        await schedule(folder, ids)
         await folder.send(ids)
 
     path = fill(sent).path
