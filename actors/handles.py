@@ -41,6 +41,7 @@ from actors.sender import IngesterGone
 from cluster.runtime.clock import SystemClock
 from cluster.runtime.logging import configure_logging
 from cluster.runtime.routing import limit_book
+from pipeline.errors import ShardpostError
 from pipeline.ingest.doorbell import Heard
 
 log = structlog.get_logger(__name__)
@@ -152,6 +153,17 @@ _RemoteRegistry = ray.remote(RegistryActor)
 
 class ActorGone(Exception):
     """The actor died, or cannot be reached; the call may or may not have run."""
+
+
+class ActorFails(Exception):
+    """The actor lives and cannot do its work; the text is for whoever can change that."""
+
+
+def _told(cause: BaseException) -> str:
+    line = " ".join(str(cause).split())
+    if isinstance(cause, ShardpostError) and line:
+        return line
+    return f"{type(cause).__name__}: {line}" if line else type(cause).__name__
 
 
 async def _call(method: Any, *args: object) -> Any:  # noqa: ANN401 -- Ray's methods are untyped
@@ -317,8 +329,12 @@ class RayActorWorld:
                 _RemoteReceiver.options(**options).remote(self._platform)
 
     async def ask_health(self, name: str) -> Any:  # noqa: ANN401 -- see ActorWorld
-        """Return the actor's report; raises what it raises, or that it is gone."""
-        return await _call(_get(name).check_health)
+        """Return the actor's report; raises why it fails, in one line, or that it is gone."""
+        try:
+            return await _call(_get(name).check_health)
+        except ray.exceptions.RayTaskError as error:
+            # Ray's own text is the whole stack of another process, which has logged it.
+            raise ActorFails(_told(error.cause)) from error
 
     async def hand_over(self, name: str, lanes: Sequence[str], *, heir: str) -> None:
         """Let a scheduler give lanes to another one of its core."""

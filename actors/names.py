@@ -28,6 +28,12 @@ class SchedulerKey:
         part = f"{_PART}{self.part}" if self.part else ""
         return f"{_SCHEDULER}|{self.core.node}:{self.core.shard}{part}"
 
+    @property
+    def title(self) -> str:
+        """What a person calls it."""
+        part = f", part {self.part}" if self.part else ""
+        return f"the scheduler of {self.core.node}/{self.core.shard}{part}"
+
 
 @dataclass(frozen=True, slots=True)
 class IngesterKey:
@@ -38,6 +44,11 @@ class IngesterKey:
     def __str__(self) -> str:
         return f"{_INGESTER}|{self.number}"
 
+    @property
+    def title(self) -> str:
+        """What a person calls it."""
+        return f"ingester {self.number}"
+
 
 @dataclass(frozen=True, slots=True)
 class LimiterKey:
@@ -46,6 +57,11 @@ class LimiterKey:
     def __str__(self) -> str:
         return f"{_LIMITER}|{_LIMITER}"
 
+    @property
+    def title(self) -> str:
+        """What a person calls it."""
+        return "the limiter"
+
 
 @dataclass(frozen=True, slots=True)
 class ReceiverKey:
@@ -53,6 +69,11 @@ class ReceiverKey:
 
     def __str__(self) -> str:
         return f"{_RECEIVER}|{_RECEIVER}"
+
+    @property
+    def title(self) -> str:
+        """What a person calls it."""
+        return "the receiver of receipts"
 
 
 ActorKey = SchedulerKey | IngesterKey | LimiterKey | ReceiverKey

@@ -1,5 +1,7 @@
 """Opens a way out, by its kind, in the process where it is used."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import assert_never
 from urllib.parse import urlsplit
 
@@ -22,6 +24,7 @@ from cluster.runtime.secrets import read_secret
 from pipeline.connectors.smtp.codec import Sender
 from pipeline.connectors.smtp.tls_mode import TlsMode
 from pipeline.connectors.webhook.query import QueryWriter
+from pipeline.connectors.webhook.receipt import SignatureCheck
 from pipeline.connectors.webhook.request import RequestWriter, Signer
 from pipeline.errors import SettingInvalid
 from pipeline.instant import DurationMs
@@ -33,15 +36,33 @@ def open_connector(name: str, settings: ConnectorSettings, *, outbox: FileOutbox
 
     Raises `SettingInvalid` if a secret or a file that it names cannot be read.
     """
-    match settings:
-        case FileConnectorSettings():
-            return FileConnector(name=name, outbox=outbox)
-        case WebhookConnectorSettings():
-            return _open_webhook(name, settings)
-        case SmtpConnectorSettings():
-            return _open_smtp(name, settings)
-        case _:
-            assert_never(settings)
+    with _naming(name):
+        match settings:
+            case FileConnectorSettings():
+                return FileConnector(name=name, outbox=outbox)
+            case WebhookConnectorSettings():
+                return _open_webhook(name, settings)
+            case SmtpConnectorSettings():
+                return _open_smtp(name, settings)
+            case _:
+                assert_never(settings)
+
+
+def open_check(name: str, settings: WebhookConnectorSettings) -> SignatureCheck:
+    """Return what knows who may call back for a connector that has receipts.
+
+    Raises `SettingInvalid` if a secret cannot be read.
+    """
+    with _naming(name):
+        return SignatureCheck([read_secret(secret) for secret in settings.receipt_secrets])
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    try:
+        yield
+    except SettingInvalid as invalid:
+        raise SettingInvalid(f"connectors.{name}: {invalid}") from None
 
 
 def _open_webhook(name: str, settings: WebhookConnectorSettings) -> WebhookConnector:
@@ -87,7 +108,7 @@ def _open_smtp(name: str, settings: SmtpConnectorSettings) -> SmtpConnector:
             context = tls_context(ca_file=settings.ca_file, is_verified=settings.verify_certificate)
         except OSError as error:
             raise SettingInvalid(
-                f"connectors.{name}.ca_file = {str(settings.ca_file)!r}: {error.strerror or error}"
+                f"ca_file = {str(settings.ca_file)!r}: {error.strerror or error}"
             ) from None
     server = SmtpServer(
         host=settings.host,

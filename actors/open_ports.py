@@ -10,7 +10,7 @@ from pathlib import Path
 from actors.config import PlatformConfig
 from actors.doorbells import Bell, Doorbells
 from actors.ingester import IngesterPorts
-from actors.open_connector import open_connector
+from actors.open_connector import open_check, open_connector
 from actors.permits import LimiterDoor
 from actors.receipt_desk import ReceiptDesk
 from actors.receiver import CallbackDoor, Folder, ReceiverPorts
@@ -25,10 +25,8 @@ from cluster.runtime.clock import SystemClock
 from cluster.runtime.connector_settings import SmtpConnectorSettings, WebhookConnectorSettings
 from cluster.runtime.processor import ProcessorMeter
 from cluster.runtime.routing import connector_routes, limit_book
-from cluster.runtime.secrets import read_secret
 from cluster.runtime.settings import Settings
 from cluster.topology.generation import Core
-from pipeline.connectors.webhook.receipt import SignatureCheck
 from pipeline.ingest.recipient import CHANNELS
 from pipeline.instant import DurationMs
 from pipeline.lane.gate import ConnectorTerms, Gate
@@ -139,8 +137,7 @@ async def open_receiver_ports(platform: PlatformConfig) -> ReceiverPorts:
     for name, connector in settings.connectors.items():
         match connector:
             case WebhookConnectorSettings() if (terms := connector.receipt_terms) is not None:
-                secrets = [read_secret(secret) for secret in connector.receipt_secrets]
-                doors[name] = CallbackDoor(terms=terms, check=SignatureCheck(secrets))
+                doors[name] = CallbackDoor(terms=terms, check=open_check(name, connector))
             case SmtpConnectorSettings() if connector.bounces is not None:
                 folders[name] = BounceMailbox(
                     BounceFolder(connector.bounces, domain=connector.sender_domain)

@@ -6,7 +6,7 @@ killed) is fenced by epochs; nothing here waits for it.
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -47,10 +47,14 @@ class RegistrySilent(ActorGone):
 class Platform:
     """The process that holds the lock, and the children that do the work."""
 
-    def __init__(self, lock: PlatformLock, registry: RegistryHandle, dashboard_url: str) -> None:
+    def __init__(
+        self, lock: PlatformLock, registry: RegistryHandle, *, dashboard_url: str, logs: str
+    ) -> None:
         self._lock = lock
         self._registry = registry
         self.dashboard_url = dashboard_url
+        self.logs = logs  # the folder
+        self._troubles: Sequence[str] = ()
         self._watch: asyncio.Task[None] | None = None
 
     @classmethod
@@ -58,7 +62,7 @@ class Platform:
         """Take the folder and start; raises `PlatformHeld` or `DataFolderUnusable`."""
         lock = PlatformLock.take(folder.path)
         try:
-            ray_address, dashboard_url = start_embedded_ray(
+            head = start_embedded_ray(
                 namespace=NAMESPACE,
                 labels={MACHINE_LABEL: EMBEDDED_MACHINE},
                 dashboard_port=settings.dashboard_port if settings.dashboard else None,
@@ -72,17 +76,18 @@ class Platform:
             )
             lock.publish(
                 PlatformAddress(
-                    ray_address=ray_address,
+                    ray_address=head.address,
                     namespace=NAMESPACE,
-                    dashboard_url=dashboard_url,
+                    dashboard_url=head.dashboard_url,
                     pid=os.getpid(),
+                    logs=head.logs,
                 )
             )
         except BaseException:
             stop_ray()
             lock.release()
             raise
-        return cls(lock, registry, dashboard_url)
+        return cls(lock, registry, dashboard_url=head.dashboard_url, logs=head.logs)
 
     async def ready(self) -> None:
         """Wait until every scheduler and ingester answers; raises `PlatformNotStarted`.
@@ -93,13 +98,26 @@ class Platform:
             async with asyncio.timeout(_READY_TIMEOUT_S):
                 while True:
                     try:
-                        if (await self._registry.status())["is_complete"]:
+                        status = await self._registry.status()
+                        self._tell_troubles(status["troubles"])
+                        if status["is_complete"]:
                             self._watch = asyncio.create_task(self._watch_registry())
                             return
                     except ActorGone as error:
                         log.warning("registry_gone", error=str(error))
                     await asyncio.sleep(_LOOK_S)
-        raise PlatformNotStarted(f"not every actor started within {_READY_TIMEOUT_S:.0f} s")
+        why = "; ".join(self._troubles) or f"look into {self.logs}"
+        raise PlatformNotStarted(f"not every part started within {_READY_TIMEOUT_S:.0f} s: {why}")
+
+    def _tell_troubles(self, troubles: Sequence[str]) -> None:
+        """Say what somebody should look at here and to all who ask; once, as long as it stays."""
+        if troubles == self._troubles:
+            return
+        for one in troubles:
+            if one not in self._troubles:
+                log.error("platform_trouble", what=one)
+        self._troubles = list(troubles)
+        self._lock.tell_troubles(troubles)
 
     async def status(self) -> Mapping[str, Any]:
         """Return what the registry sees; raises `ActorGone`, `RegistrySilent` if it hangs."""
@@ -146,7 +164,7 @@ class Platform:
         while True:
             await asyncio.sleep(_WATCH_S)
             try:
-                await self.status()
+                self._tell_troubles((await self.status())["troubles"])
             except RegistrySilent:
                 strikes += 1
                 if strikes >= ACTOR_HEALTH_STRIKES_MAX:

@@ -47,7 +47,7 @@ class Endpoint(Protocol):
     """Where callbacks come to."""
 
     async def start(self, take: TakeCallback) -> int:
-        """Listen, and return the port.  Raises OSError if that cannot be."""
+        """Listen, and return the port.  Raises `SettingInvalid` if that cannot be."""
         ...
 
     async def close(self) -> None:

@@ -25,6 +25,7 @@ from actors.names import (
     parse_name,
 )
 from actors.reconcile import Backoff, Create, End, Incarnation, Kill, decide_reconcile
+from actors.troubles import Troubles
 from pipeline.limits import ACTOR_HEALTH_TIMEOUT_MS, DRAIN_TIMEOUT_MS
 from pipeline.ports import Clock, TopologySource
 
@@ -101,6 +102,7 @@ class ShardRegistry:
         self._asking: dict[str, asyncio.Task[None]] = {}
         self._ending: dict[str, asyncio.Task[None]] = {}
         self._moving: set[asyncio.Task[None]] = set()
+        self._troubles = Troubles()
 
     async def start(self) -> None:
         """Begin the loop.  A second start does nothing, nor does one after the end."""
@@ -123,6 +125,9 @@ class ShardRegistry:
             "is_complete": bool(self._wanted)
             and running.keys() >= {str(key) for key in self._wanted},
             "reports": {name: self._reports.get(name) for name in running.values()},
+            "troubles": self._troubles.tell(
+                self._wanted, [self._reports.get(name) for name in running.values()]
+            ),
         }
 
     async def drain(self) -> None:
@@ -209,6 +214,7 @@ class ShardRegistry:
                     await ports.world.create(key, name=name, owner=owner)
                 case Kill(name, reason):
                     log.warning("actor_killed", actor=name, reason=reason)
+                    self._troubles.on_failed(self._actual[name].key, reason)
                     await ports.world.kill(name)
                     self._forget(name)
                 case End(name, reason):
@@ -248,6 +254,7 @@ class ShardRegistry:
                 self._actual[name] = Incarnation(key=parsed[0], name=name, first_seen=now)
         for name in self._actual.keys() - alive:
             log.warning("actor_gone", actor=name)
+            self._troubles.on_gone(self._actual[name].key)
             self._forget(name)
         for name, actor in self._actual.items():
             if name not in self._asking:
@@ -262,11 +269,12 @@ class ShardRegistry:
             actor.strikes += actor.is_running
         except Exception as error:
             # Any class: a health check raises whatever killed the actor's loop.
-            actor.failure = f"{type(error).__name__}: {error}"
+            actor.failure = str(error) or type(error).__name__
         else:
             actor.strikes = 0
             actor.is_running = True
             self._reports[actor.name] = report
+            self._troubles.on_running(actor.key)
             actor.is_ending = actor.is_ending or report.get("is_ending", False)
             actor.lanes_count = sum(lane["is_owned"] for lane in report.get("lanes", ()))
             if (backoff := self._backoffs.get(actor.key)) is not None:

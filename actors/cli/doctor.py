@@ -16,7 +16,9 @@ from actors.cli.health_checks import (
     check_file_system,
     check_permissions,
     check_settings,
+    check_trouble,
     check_versions,
+    check_way_out,
     failed,
 )
 from actors.cli.open_queries import platform_of
@@ -86,7 +88,16 @@ async def _examine_folder(settings: Settings, *, now: Instant) -> list[Check]:
 async def _examine_platform(folder: DataFolder, settings: Settings, *, now: Instant) -> list[Check]:
     platform = platform_of(folder.path)
     told = "not running; queries need none" if platform is None else f"process {platform.pid}"
+    if platform is not None and platform.logs:
+        told += f", logs in {platform.logs}"
     checks = [Check(name="platform", verdict=Verdict.OK, told=told)]
+    if platform is None:
+        # What connectors are made of takes a while to load, and no other question needs it.
+        from actors.ways_out import refused_ways_out
+
+        checks += [check_way_out(refusal) async for refusal in refused_ways_out(settings)]
+    else:
+        checks += [check_trouble(trouble) for trouble in platform.troubles]
     store = LocalInspection(folder)
     try:
         for core in folder.generation.cores:

@@ -24,7 +24,7 @@ from actors.cli.version import VersionReport
 from cluster.local.inspection import LocalInspection
 from cluster.runtime.settings import Settings
 from cluster.topology.generation import Core
-from pipeline.errors import StoreUnavailable
+from pipeline.errors import SettingInvalid, StoreUnavailable
 from pipeline.instant import DurationMs, Instant
 from pipeline.limits import DISK_FREE_BYTES_LOW, DISK_FREE_BYTES_MIN, WAL_BYTES_MAX
 
@@ -244,6 +244,25 @@ def _check_heartbeat(
 def check_settings(settings: Settings) -> Check:
     """Tell what was read."""
     return _ok("settings", f"connectors: {', '.join(settings.connectors)}")
+
+
+def check_way_out(refusal: SettingInvalid) -> Check:
+    """Tell what `shardpost up` would refuse if it were started from here."""
+    return Check(
+        name="ways out",
+        verdict=Verdict.WARN,
+        told=str(refusal),
+        advice="a platform that is started from this shell refuses it: change what is named",
+    )
+
+
+def check_trouble(trouble: str) -> Check:
+    """Tell what the running platform says of itself."""
+    return failed(
+        "trouble",
+        trouble,
+        "change what is named; if that is a setting or a variable, start the platform again",
+    )
 
 
 def failed(name: str, told: str, advice: str | None = None) -> Check:

@@ -18,7 +18,7 @@ from rich.console import Console
 from actors.cli.exit_codes import ExitCode
 from actors.cli.open_folder import open_folder
 from actors.cli.options import DataOption, JsonOption
-from cluster.local.platform_lock import read_platform
+from cluster.local.platform_lock import is_held, read_platform
 from cluster.runtime.logging import configure_logging
 from cluster.runtime.ray_environment import prepare_ray_environment
 from cluster.runtime.settings import Settings, load_settings
@@ -52,6 +52,7 @@ async def _up(settings: Settings, *, as_json: bool) -> None:
             "data": str(settings.data.absolute()),
             "dashboard": platform.dashboard_url,
             "pid": os.getpid(),
+            "logs": platform.logs,
         }
         if as_json:
             print(json.dumps(told), flush=True)  # noqa: T201
@@ -63,6 +64,7 @@ async def _up(settings: Settings, *, as_json: bool) -> None:
                     f"Ray dashboard: {platform.dashboard_url} (it asks for the token in {token})",
                     highlight=False,
                 )
+            console.print(f"Its processes log to {platform.logs}.", highlight=False)
             console.print("Send with `shardpost send FILE`.  Ctrl-C drains and stops.")
         await watch.keep(stop_asked())
         lanes = await lane_reports(platform)
@@ -79,6 +81,10 @@ async def running_platform(settings: Settings) -> "AsyncIterator[tuple[Platform,
     Whatever waits for long while it runs is to be kept by the watch, which raises `PlatformBroken`.
     """
     folder = open_folder(settings)
+    if not is_held(folder.path):
+        from actors.ways_out import try_ways_out
+
+        await try_ways_out(settings)
     prepare_ray_environment(settings.data.absolute(), niceness=settings.niceness)
     configure_logging(settings.log_level, settings.log_format)
     from actors.head_watch import HeadWatch

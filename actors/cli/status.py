@@ -51,6 +51,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     rows_missed: int  # below an offset, found and taken up later; there should be none
     lanes_set_aside: list[str]  # that cannot be read
     owners_alive: int
+    troubles: list[str]  # of the running platform: what somebody should look at
 
 
 async def read_status(queries: OpenQueries, *, now: Instant) -> StatusReport:
@@ -84,6 +85,7 @@ async def read_status(queries: OpenQueries, *, now: Instant) -> StatusReport:
         rows_missed=sum(lane.missed_count for lane in view.lanes),
         lanes_set_aside=[str(lane.lane) for lane in view.lanes if lane.fault is not None],
         owners_alive=len(alive),
+        troubles=[] if platform is None else list(platform.troubles),
     )
 
 
@@ -110,6 +112,10 @@ def show_status(report: StatusReport) -> None:
             "lag": lag,
         }
     )
+    if report.troubles:
+        write_line()
+        for trouble in report.troubles:
+            write_line(f"TROUBLE: {trouble}")
     if report.rows_missed:
         write_line()
         write_line(

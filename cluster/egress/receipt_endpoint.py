@@ -7,12 +7,15 @@ it comes from.
 """
 
 import asyncio
+import errno
+import socket
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
 from aiohttp import web
 
+from pipeline.errors import SettingInvalid
 from pipeline.limits import (
     CALLBACK_BYTES_MAX,
     CALLBACK_READ_MS_MAX,
@@ -36,6 +39,31 @@ TakeCallback = Callable[[str, Mapping[str, str], bytes], Awaitable[CallbackReply
 """Takes the connector's name, the headers (names in small letters) and the body."""
 
 
+def refuse_taken(host: str, port: int) -> None:
+    """Raise `SettingInvalid` if nobody could listen there; an endpoint may start afterwards."""
+    try:
+        socket.create_server((host, port), family=_family_of(host)).close()
+    except OSError as error:
+        raise cannot_listen(host, port, error) from error
+
+
+def cannot_listen(host: str, port: int, error: OSError) -> SettingInvalid:
+    """Return the refusal of a place where callbacks should come to."""
+    if error.errno == errno.EADDRINUSE:
+        what = f"receipts.port = {port}: another program listens there on {host}"
+        return SettingInvalid(f"{what}: end it, or set another port")
+    if error.errno == errno.EACCES:
+        return SettingInvalid(f"receipts.port = {port}: is not permitted: set one from 1024 on")
+    return SettingInvalid(
+        f"receipts.host = {host!r}: cannot be listened at ({error.strerror or error}):"
+        " set an address of this machine"
+    )
+
+
+def _family_of(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
 class ReceiptEndpoint:
     """One listening socket."""
 
@@ -47,7 +75,7 @@ class ReceiptEndpoint:
         self._listener: asyncio.Server | None = None
 
     async def start(self, take: TakeCallback) -> int:
-        """Listen, and return the port.  Raises OSError if that cannot be."""
+        """Listen, and return the port.  Raises `SettingInvalid` if that cannot be."""
 
         async def answer(request: web.Request) -> web.Response:
             return await self._answer(request, take)
@@ -63,6 +91,9 @@ class ReceiptEndpoint:
             self._listener = await asyncio.get_running_loop().create_server(
                 runner.server, self._host, self._port
             )
+        except OSError as error:
+            await runner.cleanup()
+            raise cannot_listen(self._host, self._port, error) from error
         except BaseException:
             await runner.cleanup()
             raise

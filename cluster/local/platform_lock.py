@@ -9,6 +9,7 @@ lock is held.
 import fcntl
 import os
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -37,6 +38,8 @@ class PlatformAddress(msgspec.Struct, frozen=True, kw_only=True):
     dashboard_url: str
     pid: int
     is_ending: bool = False  # it takes nothing more
+    logs: str = ""  # the folder where its processes log
+    troubles: tuple[str, ...] = ()  # what somebody should look at, a line each
 
 
 class PlatformLock:
@@ -97,6 +100,12 @@ class PlatformLock:
             with suppress(OSError):
                 self.publish(structs.replace(self._published, is_ending=True))
 
+    def tell_troubles(self, troubles: Sequence[str]) -> None:
+        """Tell clients what somebody should look at; does nothing if they cannot be told."""
+        if self._published is not None and self._descriptor >= 0:
+            with suppress(OSError):
+                self.publish(structs.replace(self._published, troubles=tuple(troubles)))
+
     def release(self) -> None:
         """Give the lock up and withdraw the address.  May come twice."""
         if self._descriptor < 0:
@@ -118,7 +127,7 @@ def read_platform(folder: Path) -> PlatformAddress:
     not_running = PlatformNotRunning(
         f"no platform runs on {folder}: start it with `shardpost up --data {folder}`"
     )
-    if not _is_held(folder):
+    if not is_held(folder):
         raise not_running
     try:
         encoded = (folder / _ADDRESS_FILE).read_bytes()
@@ -136,7 +145,8 @@ def takes_messages(folder: Path) -> bool:
         return False
 
 
-def _is_held(folder: Path) -> bool:
+def is_held(folder: Path) -> bool:
+    """Return whether somebody holds the lock of the folder."""
     try:
         descriptor = os.open(folder / _LOCK_FILE, os.O_RDONLY)
     except OSError:

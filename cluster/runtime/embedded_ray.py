@@ -7,7 +7,8 @@ import logging
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Final
+from pathlib import Path
+from typing import Any, Final, NamedTuple, cast
 
 import ray
 
@@ -19,12 +20,19 @@ _PORT_MAX: Final = 65_535
 _OBJECT_STORE_BYTES: Final = 256 * 1024 * 1024
 
 
+class EmbeddedRay(NamedTuple):
+    """A cluster that runs."""
+
+    address: str
+    dashboard_url: str  # empty: it has none
+    logs: str  # the folder that its processes log to
+
+
 def start_embedded_ray(
     *, namespace: str, labels: Mapping[str, str], dashboard_port: int | None
-) -> tuple[str, str]:
-    """Start a cluster for this process and its children; return its address and its dashboard's.
+) -> EmbeddedRay:
+    """Start a cluster for this process and its children; it ends with this process.
 
-    It ends with this process.  The dashboard's address is empty if `dashboard_port` is None.
     Raises `PlatformNotStarted`.
     """
     try:
@@ -48,7 +56,11 @@ def start_embedded_ray(
             " Try again, and look into Ray's session_latest/logs"
         ) from error
     url = context.dashboard_url
-    return ray.get_runtime_context().gcs_address, f"http://{url}" if url else ""
+    return EmbeddedRay(
+        address=ray.get_runtime_context().gcs_address,
+        dashboard_url=f"http://{url}" if url else "",
+        logs=str(Path(cast(Any, context).address_info["session_dir"]) / "logs"),
+    )
 
 
 def free_port(first: int) -> int:

@@ -19,6 +19,10 @@ def read_secret(name: str) -> str:
     match where:
         case "env":
             text = os.environ.get(what, "")
+            if not text.strip():
+                raise SettingInvalid(
+                    f"secret {name}: set the variable {what} where the platform is started"
+                )
         case "file":
             try:
                 text = Path(what).read_text(encoding="utf-8")

@@ -36,6 +36,7 @@ class Actor:
         self.busy = 0
         self.lanes: dict[str, int] = {}  # that it owns -> handed over lately
         self.messages_in_flight = 0
+        self.set_aside: dict[str, str] = {}
         self.is_ending = False
 
     async def check_health(self) -> dict[str, Any]:
@@ -51,6 +52,7 @@ class Actor:
             "idle": 1_000,
             "messages_in_flight": self.messages_in_flight,
             "overloaded_lately": 0,
+            "lanes_set_aside": self.set_aside,
             "lanes": [
                 {"lane": lane, "is_owned": True, "handed_over_lately": work}
                 for lane, work in self.lanes.items()

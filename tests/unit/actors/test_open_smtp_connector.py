@@ -63,8 +63,8 @@ def test_the_password_is_read_where_it_is_used(
 
 
 def test_authorities_that_cannot_be_read_are_told(tmp_path: Path) -> None:
-    with pytest.raises(SettingInvalid, match=r"connectors\.mail\.ca_file"):
+    with pytest.raises(SettingInvalid, match=r"connectors\.mail: ca_file"):
         opened(tmp_path, ca_file=tmp_path / "missing.pem")
     (tmp_path / "none.pem").write_text("nothing")
-    with pytest.raises(SettingInvalid, match=r"connectors\.mail\.ca_file"):
+    with pytest.raises(SettingInvalid, match=r"connectors\.mail: ca_file"):
         opened(tmp_path, ca_file=tmp_path / "none.pem")

@@ -40,7 +40,9 @@ def test_its_secrets_are_read_where_they_are_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HOOK_SECRET", raising=False)
-    with pytest.raises(SettingInvalid, match="secret env:HOOK_SECRET: there is none"):
+    with pytest.raises(
+        SettingInvalid, match="secret env:HOOK_SECRET: set the variable HOOK_SECRET"
+    ):
         opened(tmp_path, channels=("webhook",), secrets=("env:HOOK_SECRET",))
     monkeypatch.setenv("HOOK_SECRET", "no secret of a webhook")
     with pytest.raises(SettingInvalid, match="should be base64"):

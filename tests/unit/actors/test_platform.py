@@ -9,7 +9,7 @@ import pytest
 
 from actors.handles import ActorGone, RegistryHandle
 from actors.platform import Platform, RegistrySilent
-from cluster.local.platform_lock import PlatformLock
+from cluster.local.platform_lock import PlatformAddress, PlatformLock, read_platform
 from pipeline.errors import PlatformNotStarted
 from pipeline.limits import (
     ACTOR_HEALTH_STRIKES_MAX,
@@ -29,6 +29,7 @@ class Registry:
 
     def __init__(self) -> None:
         self.is_complete = True
+        self.troubles: list[str] = []
         self.is_hanging = False
         self.is_hanging_in_drain = False
         self.unreachable_every = 0  # of the questions to one that hangs
@@ -46,7 +47,7 @@ class Registry:
 
     async def status(self) -> Mapping[str, Any]:
         await self._answer()
-        return {"is_complete": self.is_complete}
+        return {"is_complete": self.is_complete, "troubles": self.troubles}
 
     async def drain(self) -> None:
         await self._answer()
@@ -80,7 +81,9 @@ def registry() -> Registry:
 
 @pytest.fixture
 def platform(registry: Registry, tmp_path: Path) -> Platform:
-    return Platform(PlatformLock.take(tmp_path), cast(RegistryHandle, registry), "")
+    return Platform(
+        PlatformLock.take(tmp_path), cast(RegistryHandle, registry), dashboard_url="", logs="here"
+    )
 
 
 @in_virtual_time
@@ -150,6 +153,34 @@ async def test_a_platform_is_ready_when_everybody_has_answered(
     loop_now().call_later(30, setattr, registry, "is_complete", True)
     await platform.ready()
     assert loop_now().time() >= 30
+
+
+@in_virtual_time
+async def test_whoever_asks_is_told_of_troubles_until_they_are_over(
+    registry: Registry, platform: Platform, tmp_path: Path
+) -> None:
+    platform._lock.publish(
+        PlatformAddress(ray_address="x", namespace="s", dashboard_url="", pid=17)
+    )
+    await platform.ready()
+    assert read_platform(tmp_path).troubles == ()
+    registry.troubles = ["the receiver of receipts: its port is taken"]
+    await pass_time(10_000)
+    assert read_platform(tmp_path).troubles == tuple(registry.troubles)
+    registry.troubles = []
+    await pass_time(10_000)
+    assert read_platform(tmp_path).troubles == ()
+    await platform.drain()
+
+
+@in_virtual_time
+async def test_a_platform_that_does_not_become_ready_says_who_is_missing_and_why(
+    registry: Registry, platform: Platform
+) -> None:
+    registry.is_complete = False
+    registry.troubles = ["ingester 0: out of memory"]
+    with pytest.raises(PlatformNotStarted, match="ingester 0: out of memory"):
+        await platform.ready()
 
 
 @pytest.mark.parametrize("how", ["somebody is missing", "the registry hangs"])

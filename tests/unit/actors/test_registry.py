@@ -7,7 +7,7 @@ from actors.names import (
     SchedulerKey,
 )
 from cluster.topology.generation import Core
-from pipeline.errors import StoreUnavailable
+from pipeline.errors import SettingInvalid, StoreUnavailable
 from pipeline.limits import (
     ACTOR_HEALTH_STRIKES_MAX,
     ACTOR_HEALTH_TIMEOUT_MS,
@@ -75,6 +75,34 @@ async def test_who_says_that_it_failed_is_killed_and_replaced() -> None:
         await pass_time(3 * ROUND_MS)
         assert world.killed == [name]
         assert len(world.serving(A_SCHEDULER)) == 1
+
+
+@in_virtual_time
+async def test_why_a_place_fails_is_told_until_it_is_served_again() -> None:
+    world = World()
+    async with running(world) as registry:
+        assert (await registry.status())["troubles"] == []
+        world.new_die = True
+        (name,) = world.serving(A_SCHEDULER)
+        world.living[name].error = SettingInvalid("secret env:A:\nset it")
+        await pass_time(3 * ROUND_MS)
+        told = (await registry.status())["troubles"]
+        assert told == [f"the scheduler of {A_SCHEDULER.core.node}/0: secret env:A: set it"]
+        world.new_die = False
+        await pass_time(ACTOR_START_BACKOFF_MS_MAX + 4 * ROUND_MS)
+        assert (await registry.status())["troubles"] == []
+
+
+@in_virtual_time
+async def test_a_lane_that_is_set_aside_is_told() -> None:
+    world = World()
+    async with running(world) as registry:
+        (name,) = world.serving(A_SCHEDULER)
+        world.living[name].set_aside = {"1.n1.0.sms.bulk-2": "a body is malformed"}
+        await pass_time(2 * ROUND_MS)
+        assert (await registry.status())["troubles"] == [
+            "lane 1.n1.0.sms.bulk-2 is set aside: a body is malformed"
+        ]
 
 
 @in_virtual_time

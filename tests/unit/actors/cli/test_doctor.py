@@ -1,5 +1,6 @@
 """What the doctor sees, and what it advises."""
 
+import errno
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +18,7 @@ from actors.cli.health_checks import (
     file_system_of,
 )
 from actors.cli.version import VersionReport
+from cluster.egress.receipt_endpoint import cannot_listen
 from cluster.local.platform_lock import PlatformAddress, PlatformLock
 from pipeline.limits import DISK_FREE_BYTES_LOW, DISK_FREE_BYTES_MIN, WAL_BYTES_MAX
 from tests.support.cli_answer import Fill, Shardpost
@@ -150,6 +152,55 @@ def test_a_core_that_nobody_serves_fails_while_the_platform_runs(
         lock.release()
     assert answer.code == 9
     assert checks_of(answer, "core n1/0")[0]["told"] == "no process serves it"
+
+
+def test_what_troubles_a_running_platform_is_told_by_doctor_and_status(
+    shardpost: Shardpost, fill: Fill
+) -> None:
+    path = fill(one_message).path
+    lock = PlatformLock.take(path)
+    try:
+        lock.publish(PlatformAddress(ray_address="x", namespace="s", dashboard_url="", pid=17))
+        lock.tell_troubles(["the receiver of receipts: its port is taken"])
+        answer = shardpost("doctor", "--data", path, "--json")
+        status = shardpost("status", "--data", path)
+        as_json = shardpost("status", "--data", path, "--json")
+    finally:
+        lock.release()
+    [trouble] = checks_of(answer, "trouble")
+    assert (answer.code, trouble["verdict"]) == (9, "fail")
+    assert trouble["told"] == "the receiver of receipts: its port is taken"
+    assert "\nTROUBLE: the receiver of receipts: its port is taken\n" in status.out
+    assert as_json.json["troubles"] == [trouble["told"]]
+
+
+RECEIPTS = """
+[connectors.hooks]
+kind = "webhook"
+channels = ["sms"]
+url = "https://provider.example/"
+receipts = true
+receipt_secrets = ["env:HOOKS_SECRET"]
+"""
+
+
+def test_what_up_would_refuse_is_a_warning_that_says_what_to_change(
+    shardpost: Shardpost, fill: Fill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken(host: str, port: int) -> None:
+        raise cannot_listen(host, port, OSError(errno.EADDRINUSE, "in use"))
+
+    monkeypatch.setattr("actors.ways_out.refuse_taken", taken)
+    (tmp_path / "shardpost.toml").write_text(RECEIPTS)
+    answer = shardpost("doctor", "--data", fill(one_message).path, "--json")
+    secret, port = checks_of(answer, "ways out")
+    assert answer.json["verdict"] in ("warn", "fail")
+    assert (secret["verdict"], port["verdict"]) == ("warn", "warn")
+    assert secret["told"].startswith("connectors.hooks: secret env:HOOKS_SECRET: set the variable")
+    assert port["told"] == (
+        "receipts.port = 8090: another program listens there on 127.0.0.1: end it, or set another"
+        " port"
+    )
 
 
 def test_a_log_that_grew_long_is_a_warning(

@@ -31,7 +31,8 @@ def test_sigterm_ends_a_platform_that_is_not_ready_with_a_documented_code(
     started = SimpleNamespace(stop=lambda: stopped.append(True))
     is_started = comes == "before anybody listens"
     platform = SimpleNamespace(start=lambda *_: started if is_started else take_sigterm())
-    for name in ("open_folder", "prepare_ray_environment", "configure_logging"):
+    monkeypatch.setattr(running, "open_folder", lambda _: SimpleNamespace(path=tmp_path))
+    for name in ("prepare_ray_environment", "configure_logging"):
         monkeypatch.setattr(running, name, lambda *_arguments, **_named: None)
     monkeypatch.setattr(running, "listen_for_stop", take_sigterm)
     monkeypatch.setitem(sys.modules, "actors.platform", SimpleNamespace(Platform=platform))

@@ -51,6 +51,7 @@ def test_status_tells_books_and_lag(shardpost: Shardpost, data: Path) -> None:
         "rows_missed": 0,
         "lanes_set_aside": [],
         "owners_alive": 0,
+        "troubles": [],
     }
 
 

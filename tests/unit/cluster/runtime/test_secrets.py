@@ -20,7 +20,10 @@ def test_a_secret_is_read_from_the_environment_or_a_file_without_the_space_aroun
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("env:HOOK_SECRET_NOT_SET", "secret env:HOOK_SECRET_NOT_SET: there is none"),
+        (
+            "env:HOOK_SECRET_NOT_SET",
+            "secret env:HOOK_SECRET_NOT_SET: set the variable HOOK_SECRET_NOT_SET",
+        ),
         ("file:nowhere/secret", "secret file:nowhere/secret: No such file"),
         ("whsec_abcdef", "a secret is named env:VARIABLE or file:PATH"),
         ("env:TWO_LINES", "secret env:TWO_LINES: should be one line"),
