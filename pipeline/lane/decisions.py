@@ -13,6 +13,7 @@ from pipeline.lane.actions import Action, WriteRuled
 from pipeline.lane.backlog import Backlog
 from pipeline.lane.caution import POISON, Caution
 from pipeline.lane.commands import Commands
+from pipeline.lane.expiry import Expiry
 from pipeline.lane.group_orders import GroupOrders
 from pipeline.lane.group_scan import end_of
 from pipeline.lane.recent import RecentSet
@@ -56,6 +57,7 @@ class Decisions:
         self._guard = guard
         self._caution = caution
         self._windows = windows
+        self._expiry = Expiry(backlog, windows=windows, now=now)
         self._is_asked = False
         self._not_before = now
         self._batch: Batch | None = None
@@ -93,7 +95,7 @@ class Decisions:
                 batch = self._commands.take()
                 if batch is not None:
                     break
-        batch = batch or self._by_orders(now) or self._by_age(now)
+        batch = batch or self._by_orders(now) or self._by_expiry(now) or self._by_age(now)
         if batch is not None:
             batch.plan(now, self._windows)
             self._batch, self._is_durable = batch, not batch.is_durable_first
@@ -144,6 +146,9 @@ class Decisions:
                 )
             )  # fmt: skip
         return self._batch_of(rulings, reason="its group is stopped")
+
+    def _by_expiry(self, now: Instant) -> Batch | None:
+        return self._batch_of(self._expiry.rulings(now), reason="")
 
     def _by_age(self, now: Instant) -> Batch | None:
         """Let what waits for too long wait in the timers: it keeps entries from retiring."""
@@ -235,3 +240,4 @@ class Decisions:
         self._not_before = min(self._not_before, now)
         self._since = min(self._since, now)
         self._commands.on_clock_set_back(now)
+        self._expiry.on_clock_set_back(now)

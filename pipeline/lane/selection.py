@@ -64,13 +64,7 @@ class Selection:
         taken = self._choose_for(
             connector, now, room if most is None else min(room, most), room_bytes
         )
-        left = self._expire(builder, taken, now=now)
-        if most is not None and len(left) < len(taken):
-            # Many may have expired while permits were scarce: those need none to end.
-            left = self._expire(
-                builder, self._choose_for(connector, now, room, room_bytes), now=now
-            )
-        taken = left
+        taken = self._expire(builder, taken, now=now)
         taken = self._suppress(builder, taken, now=now, room_bytes=room_bytes)
         taken, permits = self._admission.admit(connector, taken, waiting=waiting, now=now)
         if not taken:

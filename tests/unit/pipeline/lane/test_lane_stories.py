@@ -246,8 +246,8 @@ def test_what_was_not_sent(story: str) -> None:
     ),
     (
         "no message outlives the longest validity",
-        "ring:a,b,c,d,e applied HAND:a,b,c,d +259200000 took applied"
-        " SAYS:a=TAKE,b=TAKE,c=TAKE,d=TAKE,e=EXPIRE",
+        "ring:a,b,c,d,e applied HAND:a,b,c,d +259200000 CARRY:a,b,c,d applied"
+        " SAYS:e=EXPIRE applied took SAYS:a=TAKE,b=TAKE,c=TAKE,d=TAKE",
     ),
 )
 def test_expiry(story: str) -> None:
