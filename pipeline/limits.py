@@ -129,13 +129,13 @@ CONNECTOR_CONCURRENCY_MAX: Final = 1_024
 
 RETRY_BACKOFF_BASE_MS: Final = 1_000
 RETRY_BACKOFF_CAP_MS: Final = 2 * 3600 * 1_000
-# With the cap above, about a day of attempts.
-RETRY_ATTEMPTS_MAX: Final = 32
+RETRY_ATTEMPTS_MAX: Final = 32  # with the cap above, about a day of attempts
+FALLBACK_ATTEMPTS: Final = 5  # of one connector; then a message goes to the next: about 15 s
 # What a provider may ask for at most: a typing error in a header must not park a message for years.
 RETRY_AFTER_MS_MAX: Final = 24 * 3600 * 1_000
-# A request may still travel this long after its send deadline, and two clocks differ.
 # How long a provider of class K knows our key, unless its connector says otherwise.
 KEY_LIFE_MS: Final = 24 * 3600 * 1000
+# A request may still travel this long after its send deadline, and two clocks differ.
 KEY_LIFE_MARGIN_MS: Final = 60_000
 
 assert RETRY_BACKOFF_BASE_MS <= RETRY_BACKOFF_CAP_MS <= RETRY_AFTER_MS_MAX

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pipeline.instant import Instant, earlier, later
 from pipeline.lane.doubts import Doubt, Doubts
 from pipeline.lane.gate import Gate
+from pipeline.lane.refusals import is_worn_out
 from pipeline.lane.retries import Retries
 from pipeline.lane.window import Answer, Window
-from pipeline.lifecycle import Event
+from pipeline.lifecycle import Event, Step, attempt_of
 from pipeline.limits import Windows
 from pipeline.outcome import Outcomes
 from pipeline.route.provider_class import Verdict
@@ -62,7 +63,7 @@ class Judgement:
         falling_back = [
             k
             for k, m in enumerate(proven)
-            if events[m] == Event.REFUSE
+            if (events[m] == Event.REFUSE or self._is_worn_out(window, outcomes, m, positions[m]))
             and not is_copied[m]
             # Whoever is to get nothing on this channel gets it by no other connector either.
             and m not in outcomes.unwanted
@@ -76,6 +77,17 @@ class Judgement:
             )
         is_whole = window.open_positions is None and at == list(range(len(window.message_ids)))
         return [Answer(window, part, None if is_whole else at)]
+
+    def _is_worn_out(self, window: Window, outcomes: Outcomes, m: int, n: int) -> bool:
+        """Return whether a connector could not take a message for so often that another one may.
+
+        One that asks for a pause is well: what it puts off waits for it.
+        """
+        if outcomes.events[m] != Event.DEFER or m in outcomes.retry_after_ms:
+            return False
+        return is_worn_out(
+            attempt_of(Step(window.steps[n])), refused_by=window.refused_by.get(n, ())
+        )
 
     def _falls_back(self, window: Window, n: int) -> bool:
         return self._gate.falls_back(window.connector, refused_by=window.refused_by.get(n, ()))

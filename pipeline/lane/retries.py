@@ -78,8 +78,9 @@ class Retries:
 
         `later_room`: how many more messages fit in memory until they are due; the others go to
         the timers, and so are due after H at the soonest.  `falling_back`, by place in the
-        outcomes: refused for good, and another connector may take them at once.
+        outcomes: refused for good, or put off too often, and another may take them at once.
         """
+        said = outcomes.events
         outcomes = self._told(window, outcomes, positions, falling_back)
         asking = [n for n, event in enumerate(outcomes.events) if event == Event.DEFER]
         ends_at = {n: self._expires_at(window, positions[n]) for n in asking}
@@ -102,7 +103,7 @@ class Retries:
         for n in falling_back:
             if n in due_at:
                 due_at[n] = now
-            else:
+            elif said[n] == Event.REFUSE:
                 # There is neither time nor an attempt for the other one; the refusal stands.
                 events[n] = Event.REFUSE
                 in_the_way.add(n)
@@ -170,9 +171,12 @@ class Retries:
         details = {n: told_deferral(detail) for n, detail in outcomes.details.items()}
         for n in falling_back:
             position, by = positions[n], window.connector
+            why = outcomes.details.get(n, "it gives no reason")
+            if events[n] == Event.DEFER:
+                why = f"given up at attempt {attempt_of(Step(window.steps[position]))}: {why}"
             window.refused_by[position] = (*window.refused_by.get(position, ()), by)
             events[n] = Event.DEFER
-            details[n] = told_refusal(by, outcomes.details.get(n, "it gives no reason"))
+            details[n] = told_refusal(by, why)
         return replace(outcomes, events=bytes(events), details=details)
 
     def _expires_at(self, window: Window, position: int) -> Instant:

@@ -9,6 +9,7 @@ born when it is first named.  `a~k` is a message of ordering key k.
     bodies:a     the answer to the read of bodies  folds:a=TAKE   the folds; others have none
     applied fenced      the answer to the append
     took unsent lost refused deferred    its answer for all of the oldest window handed over
+    paused       the same as deferred, and it asks to be left alone for a second
     says:a=TAKE,b=NOT_SENT     its answer for each
     part:a=TAKE,c=REFUSE       its answer for some of it; the others stay with it
     tookas:a=x,b=y     the same as took; it names them so, and its receipts will
@@ -32,6 +33,7 @@ born when it is first named.  `a~k` is a message of ordering key k.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
 from typing import Final, TypeVar
 
@@ -294,6 +296,13 @@ class LaneStory:
 
     def _deferred(self) -> None:
         self._end_window(lambda _: Event.DEFER)
+
+    def _paused(self) -> None:
+        window = self._take(act.HandOverWindow)
+        count = len(window.message_ids)
+        waits = dict.fromkeys(range(count), DurationMs(1_000))
+        outcomes = replace(Outcomes.all_alike(Event.DEFER, count), retry_after_ms=waits)
+        self.lane.on_outcomes(window.seq, outcomes, now=self.now)
 
     def _due(self, names: list[str]) -> None:
         for name in names:

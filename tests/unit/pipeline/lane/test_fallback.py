@@ -13,6 +13,7 @@ from pipeline.lane.entry import decode_entry
 from pipeline.lane.recovery import JournalReadBack, Recovered
 from pipeline.lane.refusals import refused_by, told_deferral, told_refusal
 from pipeline.lifecycle import Event, Step, step_of
+from pipeline.limits import FALLBACK_ATTEMPTS
 from pipeline.outcome import Outcomes, ProviderClass
 from pipeline.ports import JournalEntry, TimelineEvent
 from tests.support.gates import gate_of
@@ -80,6 +81,44 @@ def _read_back(story: LaneStory) -> Recovered:
     entries = [JournalEntry(seq, body) for seq, body in reversed(story.journal)]
     read_back.on_entries(entries, limit=len(entries) + 1)
     return read_back.result()
+
+
+PUT_OFF = "settle deferred kept applied +60000 CLAIM:a applied HAND:a"
+
+
+def test_a_connector_that_cannot_be_reached_keeps_a_message_for_so_many_attempts() -> None:
+    story = story_of("second").tell(HANDED)
+    for _ in range(FALLBACK_ATTEMPTS - 1):
+        assert connector_of(story) == "file"
+        story.tell(PUT_OFF)
+    assert connector_of(story) == "file"
+    story.tell(f"settle deferred {AGAIN}")
+    assert connector_of(story) == "second"
+    [defer] = [row for row in _timeline(story) if row.detail.startswith("refused by")]
+    assert defer.detail == "refused by file: given up at attempt 5: it gives no reason"
+
+
+def test_who_asks_for_a_pause_is_waited_for() -> None:
+    story = story_of("second").tell(HANDED)
+    for _ in range(FALLBACK_ATTEMPTS + 1):
+        story.tell(PUT_OFF.replace("deferred", "paused"))
+        assert connector_of(story) == "file"
+
+
+def test_one_that_expires_meanwhile_has_expired_and_was_not_refused() -> None:
+    until_ms = (FALLBACK_ATTEMPTS - 1) * 60_000 + 500
+    story = story_of("second").tell(f"expiring:a={until_ms} {HANDED}")
+    for _ in range(FALLBACK_ATTEMPTS - 1):
+        story.tell(PUT_OFF)
+    story.tell("settle +1000 deferred SAYS:a=DEFER,a=EXPIRE")
+
+
+def _timeline(story: LaneStory) -> list[TimelineEvent]:
+    return [
+        TimelineEvent(row[3], Step(row[2]), row[4])
+        for _, body in story.journal
+        for row in decode_entry(body).timeline_rows()
+    ]
 
 
 def test_whoever_is_unwanted_gets_nothing_from_a_fallback() -> None:
