@@ -64,7 +64,7 @@ class LaneRulings:
             case act.ReadRuledBodies(keys=keys):
                 decisions.on_bodies(await store.read_bodies(self._core, keys))
             case act.WriteRuled():
-                # Before all else: a row may be claimed as soon as its ruling is journaled.
+                # Before all else: what a journaled ruling names is there.
                 await store.write_editions(self._core, action.editions)
                 if action.rows:
                     await store.write_buffer(self._lane_id, action.rows)
@@ -73,13 +73,16 @@ class LaneRulings:
                 decisions.on_written()
 
     async def write_answers(self, lane: Lane, action: act.WriteAnswers) -> None:
-        """Write what became of commands."""
+        """Confirm what was edited, then write what became of commands."""
         name = str(self._lane_id)
         rows = [
             CommandResult(answer.command_id, name, action.at, *answer[1:])
             for answer in action.answers
         ]
         try:
+            # In this order: who is told that it is done reads the new words.
+            if action.editions:
+                await self._store.confirm_editions(self._core, action.editions)
             await self._store.write_results(self._core, rows)
         except (StoreUnavailable, WriteUnknown) as error:
             log.warning("store_did_not_answer", lane=name, error=str(error))

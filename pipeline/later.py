@@ -100,8 +100,16 @@ class SuppressionRow(NamedTuple):
     by: str
 
 
+class EditionKey(NamedTuple):
+    """One edition of a message."""
+
+    id: MessageId
+    pk: PartitionKey
+    at: Instant  # of the command that asked for it
+
+
 class EditionRow(NamedTuple):
-    """The whole body of a message from now on."""
+    """The whole body of a message, from when it is confirmed."""
 
     id: MessageId
     pk: PartitionKey
@@ -288,10 +296,18 @@ class LaterLane(
         ...
 
     async def write_editions(self, core: Core, rows: Sequence[EditionRow]) -> None:
-        """Note what messages hold since they were edited; whoever reads a body reads this one.
+        """Note what messages would hold if they were edited; nobody reads it until it is confirmed.
 
-        Of two of one message the later stays, in whatever order they come; a repeat is harmless.
+        Each (id, at) is kept for itself, so what is refused changes nothing; a repeat is harmless.
         Written before the entry that says so is journaled.
+        """
+        ...
+
+    async def confirm_editions(self, core: Core, keys: Sequence[EditionKey]) -> None:
+        """Let these editions count: whoever reads a body from now on reads this one.
+
+        Of two of one message the later stays, in whatever order they are confirmed; a repeat is
+        harmless, and so is one that was never written.  Only what is journaled is confirmed.
         """
         ...
 

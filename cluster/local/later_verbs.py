@@ -14,6 +14,7 @@ from pipeline.later import (
     CommandEntry,
     CommandPage,
     CommandResult,
+    EditionKey,
     EditionRow,
     GroupOrder,
     ReceiptRow,
@@ -91,10 +92,17 @@ class LaterVerbs(ABC):
         )
 
     async def write_editions(self, core: Core, rows: Sequence[EditionRow]) -> None:
-        """Note what messages hold from now on; of two of one message the later stays."""
+        """Note what messages would hold if they were edited; it counts once it is confirmed."""
         if rows:
             await self._file(core).writer.write(
                 partial(editions.write, rows=rows), row_count=len(rows)
+            )
+
+    async def confirm_editions(self, core: Core, keys: Sequence[EditionKey]) -> None:
+        """Let these editions count; of two of one message the later stays."""
+        if keys:
+            await self._file(core).writer.write(
+                partial(editions.confirm, keys=keys), row_count=len(keys)
             )
 
     async def write_results(self, core: Core, rows: Sequence[CommandResult]) -> None:

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from itertools import islice
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from cluster.local import bodies, buffer, editions, timeline, timers
 from cluster.local.blocks import unpack_bodies
@@ -15,8 +15,10 @@ from pipeline.lane_id import LaneId, band_of
 from pipeline.later import MessageOutcome
 from pipeline.lifecycle import Step
 from pipeline.limits import EXPORT_PAGE_BYTES_MAX, QUERY_PAGE_ROWS_MAX
-from pipeline.message import BufferRow, MessageId, decode_body
+from pipeline.message import Body, BufferRow, MessageId, decode_body
 from pipeline.ports import MessageSummary, MessageTrace
+
+_MessageT = TypeVar("_MessageT", bodies.StoredMessage, MessageSummary)
 
 # A row of the buffer is never much older than its message's born; a wall clock may be set back.
 _BORN_LEAD_MS: Final = 3_600_000
@@ -70,9 +72,7 @@ def trace(
     message = bodies.MessageReader().find(connection, message_id)
     if message is None:
         return None
-    if schema_version(connection) >= _EDITIONS_SINCE:
-        edited = editions.of(connection, [message_id])
-        message = message._replace(body=edited.get(message_id, message.body))
+    [message] = _as_edited(connection, [message])
     submission = decode_body(message.body)
     lane = LaneId(
         generation,
@@ -91,6 +91,17 @@ def trace(
         body=message.body,
         events=events,
     )
+
+
+def _as_edited(connection: sqlite3.Connection, messages: Sequence[_MessageT]) -> list[_MessageT]:
+    """Return the messages with the words that they hold now."""
+    edited: dict[MessageId, Body] = {}
+    if schema_version(connection) >= _EDITIONS_SINCE:
+        edited = editions.of(connection, [message.id for message in messages])
+    return [
+        message._replace(body=edited[message.id]) if message.id in edited else message
+        for message in messages
+    ]
 
 
 def _is_waiting(
@@ -137,13 +148,13 @@ def in_state(
         ).fetchall()
         for message_id, step in rows:
             if len(messages) == limit:
-                return Part(messages, bytes([position]) + start)
+                return Part(_as_edited(connection, messages), bytes([position]) + start)
             start = message_id
             message = reader.find(connection, message_id)
             if message is not None:  # else its body is past its time to live
                 messages.append(MessageSummary(message.id, message.born, message.body, Step(step)))
         start = b""
-    return Part(messages, None)
+    return Part(_as_edited(connection, messages), None)
 
 
 def in_group(connection: sqlite3.Connection, *, group: str, limit: int, after: bytes) -> Part:
@@ -184,14 +195,15 @@ def _stored_in_group(
         for block_no, packed in blocks:
             block = unpack_bodies(packed)
             start = first_position if block_no == first_block else 0
-            for position in range(start, len(block.ids)):
-                if block.groups[position] != group:
-                    continue
+            of_group = (n for n in range(start, len(block.ids)) if block.groups[n] == group)
+            positions = list(islice(of_group, limit - len(messages) + 1))
+            stored = _as_edited(connection, [bodies.stored_at(block, n) for n in positions])
+            for position, message in zip(positions, stored, strict=True):
                 is_long = bytes_max is not None and length >= bytes_max
                 if len(messages) == limit or is_long:
                     return messages, _place(block_no, position)
-                messages.append(bodies.stored_at(block, position))
-                length += len(block.bodies[position])
+                messages.append(message)
+                length += len(message.body)
     return messages, None
 
 

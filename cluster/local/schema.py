@@ -20,7 +20,7 @@ from cluster.local.turnstile import Turnstile
 from pipeline.lifecycle import Event
 from pipeline.limits import FILE_BUSY_MS_MAX
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 
 # Commits wait for the disk.  A test of the tests turns this off and must be found out.
 SYNCHRONOUS: Final = "FULL"
@@ -143,6 +143,14 @@ ALTER TABLE receipts ADD COLUMN group_key TEXT NOT NULL DEFAULT '';
 """
 
 
+# Editions that are not confirmed; those of an older file counted when they were written.
+_SCHEMA_5: Final = """
+CREATE TABLE drafts (
+    id BLOB NOT NULL, at INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (id, at)
+) WITHOUT ROWID;
+"""
+
+
 class SchemaTooNew(sqlite3.DatabaseError):
     """A later release made the file: the operator must run that one, or a newer one."""
 
@@ -217,7 +225,7 @@ def _create_tables(connection: sqlite3.Connection, version: int) -> None:
         raise sqlite3.OperationalError(
             f"the file system of the data folder allows no write-ahead log ({mode}): name another"
         )
-    missing = "".join((_SCHEMA, _SCHEMA_2, _SCHEMA_3, _SCHEMA_4)[version:])
+    missing = "".join((_SCHEMA, _SCHEMA_2, _SCHEMA_3, _SCHEMA_4, _SCHEMA_5)[version:])
     connection.executescript(
         f"BEGIN IMMEDIATE; {missing}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
     )

@@ -133,8 +133,9 @@ _TIMELINE: Final = _Walked.of("timeline", only="id NOT IN (SELECT id FROM body_i
 _IDEM: Final = _Walked.of("idem", at="born")
 _RESULTS: Final = _Walked.of("results")
 _RECEIPTS: Final = _Walked.of("receipts", id_="ref")
-# An edition lives as long as what it stands for.
+# An edition lives as long as what it stands for, and so does one that may be confirmed yet.
 _EDITIONS: Final = _Walked.of("editions", only="id NOT IN (SELECT id FROM body_ids)")
+_DRAFTS: Final = _Walked.of("drafts", only="id NOT IN (SELECT id FROM body_ids)")
 _REMOVED: Final = _Walked.of("suppressions", id_="key", at="since", only="is_removed")
 
 
@@ -226,6 +227,7 @@ class Sweep:
             partial(self._walk, _RECEIPTS, timeline),
             partial(self._walk, _REMOVED, timeline),
             partial(self._walk, _EDITIONS, messages),
+            partial(self._walk, _DRAFTS, messages),
             partial(self._walk, _IDEM, earlier(now, windows.idem_life_ms)),
             self._sweep_segments,
         ]

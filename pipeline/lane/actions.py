@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pipeline.instant import Instant
 from pipeline.lane.entry import CommandAnswer
-from pipeline.later import EditionRow, ReceiptRow
+from pipeline.later import EditionKey, EditionRow, ReceiptRow
 from pipeline.message import (
     Body,
     BufferEntry,
@@ -151,10 +151,11 @@ class WriteBooks:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteAnswers:
-    """Write what became of commands.  Answer: `on_answers_written`."""
+    """Confirm editions, then write what became of commands.  Answer: `on_answers_written`."""
 
     at: Instant
     answers: Sequence[CommandAnswer]
+    editions: Sequence[EditionKey]
 
 
 # --- asked for rulings, one at a time; `decisions.on_failed` says that one failed ---------------

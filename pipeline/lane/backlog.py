@@ -67,7 +67,7 @@ class Backlog:
         self._is_lagging = self._was_read_through = False
 
         self._pending = Pending(windows=windows, now=now)
-        self._bodyless = Bodyless(caution, windows=windows, now=now)
+        self._bodyless = Bodyless(caution, recent.unconfirmed, windows=windows, now=now)
         self._queue = InTurn()
         # What is ruled on now, and rows of it that came meanwhile.
         self._ruled: set[MessageId] = set()
@@ -204,7 +204,7 @@ class Backlog:
         """Forget what waits of these messages: the next entry rules on them."""
         for id_ in ids:
             self._queue.pop(id_)
-            self._bodyless.pop(id_)
+            self._bodyless.withdraw(id_)
             self.later.withdraw(id_)
             self._pending.pop(id_, None)
 

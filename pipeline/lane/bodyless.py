@@ -6,7 +6,9 @@ from itertools import islice
 from pipeline.instant import Instant, later
 from pipeline.lane.actions import ReadBodies
 from pipeline.lane.caution import Caution
+from pipeline.lane.editions import Unconfirmed
 from pipeline.lane.in_turn import InTurn
+from pipeline.lane.window import Candidate
 from pipeline.limits import Windows
 from pipeline.message import Body, MessageId, decode_body
 
@@ -14,11 +16,15 @@ from pipeline.message import Body, MessageId, decode_body
 class Bodyless(InTurn):
     """Those of one owner; one read of bodies is under way at a time."""
 
-    def __init__(self, caution: Caution, *, windows: Windows, now: Instant) -> None:
+    def __init__(
+        self, caution: Caution, unconfirmed: Unconfirmed, *, windows: Windows, now: Instant
+    ) -> None:
         super().__init__()
         self._caution = caution
+        self._unconfirmed = unconfirmed
         self._windows = windows
         self._is_asked = False
+        self._withdrawn: set[MessageId] = set()  # while a read is under way
         self._not_before = now
         self.missing_count = 0
 
@@ -31,13 +37,26 @@ class Bodyless(InTurn):
             id_: row.pk
             # What is due has room of its own, however much of the other kind is ready.
             for bodied, waiting in ((ready.due, self.due), (ready.fresh, self.fresh))
-            for id_, row in islice(waiting.items(), max(most - len(bodied), 0))
+            for id_, row in islice(self._readable(waiting), max(most - len(bodied), 0))
         }
         if not wanted:
             return []
         ids = self._caution.may_touch(list(wanted)) if self._caution.is_on else wanted
         self._is_asked = bool(ids)
         return [ReadBodies(keys=[(wanted[id_], id_) for id_ in ids])] if ids else []
+
+    def _readable(
+        self, waiting: dict[MessageId, Candidate]
+    ) -> Iterable[tuple[MessageId, Candidate]]:
+        if not self._unconfirmed:
+            return waiting.items()
+        return (item for item in waiting.items() if item[0] not in self._unconfirmed)
+
+    def withdraw(self, id_: MessageId) -> None:
+        """Let go of a message that is ruled on: a read that is under way may give its old words."""
+        self.pop(id_)
+        if self._is_asked:
+            self._withdrawn.add(id_)
 
     def on_bodies(
         self,
@@ -57,6 +76,9 @@ class Bodyless(InTurn):
             for told in bodies.values():
                 decode_body(told)  # as whoever hands it over does: what that does, it does now
             self._caution.on_touched(asked)
+        if self._withdrawn:
+            asked = [id_ for id_ in asked if id_ not in self._withdrawn]
+            self._withdrawn.clear()
         for id_ in asked:
             candidate = self.pop(id_)
             if candidate is None:
@@ -72,6 +94,7 @@ class Bodyless(InTurn):
     def on_failed(self, *, now: Instant) -> None:
         """Note that bodies could not be read."""
         self._is_asked = False
+        self._withdrawn.clear()
         self._not_before = later(now, self._windows.checkpoint_ms)
 
     def on_clock_set_back(self, now: Instant) -> None:

@@ -76,7 +76,7 @@ class Claims:
         self._admission = admission
         self._windows = windows
         self.retries = Retries(retry_policy, backlog.order, chance=chance, windows=windows, now=now)
-        self.doubts = Doubts(retry_policy, chance=chance, windows=windows)
+        self.doubts = Doubts(retry_policy, recent.unconfirmed, chance=chance, windows=windows)
 
         self._asking = Asking(self.doubts, gate, caution, windows=windows)
         self._selection = Selection(backlog, gate, admission, suppressions, windows=windows)

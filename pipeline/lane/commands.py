@@ -155,6 +155,8 @@ class Commands:
         if unknown:
             return ReadRuledFolds(keys=unknown)
         if scan.needs_bodies and self._bodies is None:
+            if any(id_ in self._recent.unconfirmed for _, id_ in scan.keys):
+                return None
             return ReadRuledBodies(keys=scan.keys)
         return None
 

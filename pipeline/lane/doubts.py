@@ -12,6 +12,7 @@ from heapq import heappop, heappush
 from random import Random
 
 from pipeline.instant import Instant, later
+from pipeline.lane.editions import Unconfirmed
 from pipeline.lane.window import Window
 from pipeline.limits import Windows
 from pipeline.message import Body, MessageId, PartitionKey
@@ -36,8 +37,11 @@ class Doubt:
 class Doubts:
     """The messages in doubt of one owner."""
 
-    def __init__(self, policy: RetryPolicy, *, chance: Random, windows: Windows) -> None:
+    def __init__(
+        self, policy: RetryPolicy, unconfirmed: Unconfirmed, *, chance: Random, windows: Windows
+    ) -> None:
         self._policy = policy
+        self._unconfirmed = unconfirmed
         self._chance = chance
         self._windows = windows
         self._all: dict[tuple[int, int], Doubt] = {}
@@ -87,11 +91,14 @@ class Doubts:
         """Return what a predecessor claimed, and nobody can hand over without its body."""
         if not self._bodyless or self._bodies_asked or now < self._bodies_not_before:
             return []
-        self._bodies_asked = True
-        return [
+        keys = [
             (doubt.window.partition_keys[doubt.position], id_)
             for id_, doubt in self._bodyless.items()
+            # It was claimed with words that its owner knew, and the store does not give yet.
+            if id_ not in self._unconfirmed
         ]
+        self._bodies_asked = bool(keys)
+        return keys
 
     def on_bodies(self, bodies: Mapping[MessageId, Body], *, now: Instant) -> None:
         """Take the answer to the read of bodies; one that lacks is asked for again."""

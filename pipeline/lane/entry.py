@@ -19,6 +19,7 @@ import numpy as np
 from pipeline.errors import ShardpostError
 from pipeline.instant import Instant
 from pipeline.lane.refusals import told_refusal
+from pipeline.later import EditionKey
 from pipeline.lifecycle import EVENT_MASK, Event
 from pipeline.message import MessageId, PartitionKey, TimelineRow
 
@@ -31,6 +32,7 @@ _ID_BYTES: Final = 16
 _CHECKPOINT_NUMBERS_MIN: Final = 2
 _NONE: Final[Mapping[int, str]] = MappingProxyType({})
 _NOBODY: Final[Mapping[int, tuple[str, ...]]] = MappingProxyType({})
+_NOTHING: Final[Mapping[int, Instant]] = MappingProxyType({})
 
 
 class EntryUnreadable(ShardpostError):
@@ -94,6 +96,14 @@ class Entry:
     trial: Sequence[MessageId] = ()
     # By position: the connectors that refused the message for good, in their order.
     refusals: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    # By position: the edition that the message holds from here on.
+    editions: Mapping[int, Instant] = field(default_factory=dict)
+
+    def edition_keys(self) -> list[EditionKey]:
+        """Return what is to be confirmed when this entry is projected."""
+        return [
+            EditionKey(self.message_ids[n], self.key_at(n), at) for n, at in self.editions.items()
+        ]
 
     def key_at(self, position: int) -> PartitionKey:
         """Return the partition key of the message at a position."""
@@ -141,6 +151,7 @@ class _Body(msgspec.Struct, array_like=True, frozen=True):
     reason: str = ""
     trial: bytes = b""
     refusals: dict[str, bytes] = {}  # names, with a space between; uint16, positions
+    editions: dict[int, int] = {}
 
 
 # What came later is there only if it says something.
@@ -176,6 +187,7 @@ def encode_entry(entry: Entry) -> bytes:
             reason=entry.reason,
             trial=b"".join(entry.trial),
             refusals=_packed_refusals(entry.refusals),
+            editions=dict(entry.editions),
         )
     )
     count = len(fields)
@@ -249,6 +261,7 @@ def decode_entry(body: bytes) -> Entry:
         or len(raw.trial) % _ID_BYTES
         or any(len(at) % 2 for at in raw.refusals.values())
         or max(_refusals(raw.refusals), default=-1) >= count
+        or any(not 0 <= position < count for position in raw.editions)
     ):
         raise EntryUnreadable("the journal holds an entry whose columns do not fit together")
     return Entry(
@@ -271,6 +284,7 @@ def decode_entry(body: bytes) -> Entry:
         reason=raw.reason,
         trial=tuple(_ids(raw.trial)),
         refusals=_refusals(raw.refusals),
+        editions={n: Instant(at) for n, at in raw.editions.items()},
     )
 
 
@@ -293,6 +307,7 @@ class EntryBuilder:
         self.details: dict[int, str] = {}
         self.references: dict[int, str] = {}
         self.refusals: dict[int, tuple[str, ...]] = {}
+        self.editions: dict[int, Instant] = {}
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -309,6 +324,7 @@ class EntryBuilder:
         details: Mapping[int, str],
         references: Mapping[int, str] = _NONE,
         refusals: Mapping[int, tuple[str, ...]] = _NOBODY,
+        editions: Mapping[int, Instant] = _NOTHING,
     ) -> None:
         """Add lines; the mappings are by position in the columns given here."""
         start = len(self.steps)
@@ -329,6 +345,8 @@ class EntryBuilder:
             self.references[start + position] = reference
         for position, names in refusals.items():
             self.refusals[start + position] = names
+        for position, at in editions.items():
+            self.editions[start + position] = at
 
     def build(
         self,
@@ -357,4 +375,5 @@ class EntryBuilder:
             reason=reason,
             trial=trial,
             refusals=self.refusals,
+            editions=self.editions,
         )

@@ -142,7 +142,10 @@ class Lane:
         self._backlog.held.in_doubt = self._claims.doubts.message_ids
 
         self._projection = Projection(
-            retired_through=recovered.retired_through, windows=windows, now=now
+            self._recent.unconfirmed,
+            retired_through=recovered.retired_through,
+            windows=windows,
+            now=now,
         )
         self._gate = gate
         self._testimony = Testimony(gate, lane=admission.lane, at=now)

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pipeline.instant import Instant, earlier, later
 from pipeline.lane.actions import Action, Project, ReadBooks, WriteAnswers, WriteBooks
 from pipeline.lane.books import LaneBooks, tally_of
-from pipeline.lane.entry import CommandAnswer, Entry
+from pipeline.lane.editions import Unconfirmed
+from pipeline.lane.entry import Entry
 from pipeline.limits import PROJECT_ROWS_MAX, Windows
 from pipeline.message import TimelineRow
 from pipeline.ports import BookCell
@@ -20,14 +21,17 @@ from pipeline.ports import BookCell
 class Projection:
     """For one owner.  Events and actions are those of its `Lane`."""
 
-    def __init__(self, *, retired_through: int, windows: Windows, now: Instant) -> None:
+    def __init__(
+        self, unconfirmed: Unconfirmed, *, retired_through: int, windows: Windows, now: Instant
+    ) -> None:
+        self._unconfirmed = unconfirmed
         self._checkpoint_ms = windows.checkpoint_ms
         self._to_project: deque[tuple[int, Entry]] = deque()
         self._projecting_through: int | None = None
         self._project_not_before = now
         self._projected_through = retired_through
-        self._answers: deque[tuple[int, Instant, Sequence[CommandAnswer]]] = deque()
-        self._answering: tuple[int, Instant, Sequence[CommandAnswer]] | None = None
+        self._answers: deque[tuple[int, Entry]] = deque()
+        self._answering: tuple[int, Entry] | None = None
         self._answers_not_before = now
         self._books = LaneBooks()
         self._books_written_at = earlier(now, windows.checkpoint_ms)
@@ -56,10 +60,12 @@ class Projection:
         self._to_project.append((seq, entry))
         self._books.apply(seq, tally_of(entry))
         if entry.answers:
-            self._answers.append((seq, entry.at, entry.answers))
+            self._answers.append((seq, entry))
 
     def on_answers_written(self) -> None:
         """Take the acknowledgement of `WriteAnswers`."""
+        assert self._answering is not None
+        self._unconfirmed.on_confirmed(self._answering[1].edition_keys())
         self._answering = None
 
     def on_answers_failed(self, *, now: Instant) -> None:
@@ -113,8 +119,10 @@ class Projection:
         self._decide_books(now, actions, is_draining=is_draining)
         if self._answers and self._answering is None and now >= self._answers_not_before:
             self._answering = self._answers.popleft()
-            _, at, answers = self._answering
-            actions.append(WriteAnswers(at=at, answers=answers))
+            _, entry = self._answering
+            actions.append(
+                WriteAnswers(at=entry.at, answers=entry.answers, editions=entry.edition_keys())
+            )
         return actions
 
     def _decide_timeline(self, now: Instant, actions: list[Action]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pipeline.instant import Instant
+from pipeline.lane.editions import Unconfirmed
 from pipeline.lane.entry import Entry, EntryBuilder
 from pipeline.lifecycle import EVENT_MASK, RESOLVED_FROM, Step
 from pipeline.message import MessageId
@@ -36,6 +37,8 @@ class RecentSet:
         self._refused_by: dict[MessageId, tuple[str, ...]] = {}
         self._entries: deque[UnretiredEntry] = deque()
         self._by_seq: dict[int, UnretiredEntry] = {}
+        # None of their entries retires before they are confirmed.
+        self.unconfirmed = Unconfirmed()
         for seq, entry in entries:
             self.name_lines(seq, entry)
 
@@ -75,6 +78,7 @@ class RecentSet:
         changes nothing about that.
         """
         self.name(seq, lines.message_ids, steps=lines.steps, borns=lines.borns)
+        self.unconfirmed.on_named(lines)
         if lines.refusals or self._refused_by:
             for n, id_ in enumerate(lines.message_ids):
                 if names := lines.refusals.get(n):

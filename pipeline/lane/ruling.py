@@ -73,6 +73,7 @@ class Batch:
 
     def add_lines(self, builder: EntryBuilder) -> None:
         """Add the lines of the rulings."""
+        edited_at = {row.id: row.at for row in self.editions}
         builder.add_lines(
             message_ids=[ruling.id for ruling in self.rulings],
             partition_keys=[ruling.pk for ruling in self.rulings],
@@ -89,6 +90,11 @@ class Batch:
                 n: ruling.refused_by
                 for n, ruling in enumerate(self.rulings)
                 if ruling.refused_by and ruling.event is Event.DEFER
+            },
+            editions={
+                n: edited_at[ruling.id]
+                for n, ruling in enumerate(self.rulings)
+                if ruling.id in edited_at
             },
         )
 

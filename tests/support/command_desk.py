@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pipeline.command import CommandBody, CommandKind, Verdict, encode_command
 from pipeline.instant import DurationMs, Instant, later
 from pipeline.lane.entry import Entry
-from pipeline.later import CommandEntry, CommandPage, CommandRow, EditionRow, GroupOrder
+from pipeline.later import CommandEntry, CommandPage, CommandRow, EditionKey, EditionRow, GroupOrder
 from pipeline.lifecycle import EVENT_MASK, Event
 from pipeline.message import Body, MessageId, PartitionKey, tenant_of
 
@@ -31,8 +31,8 @@ class CommandDesk:
     body_of: Callable[[str, str], Body]  # of a content and a tenant
     rows: list[CommandRow] = field(default_factory=list)
     orders: dict[tuple[str, str], GroupOrder] = field(default_factory=dict)
-    editions: dict[MessageId, EditionRow] = field(default_factory=dict)
-    written: dict[tuple[MessageId, Instant], Body] = field(default_factory=dict)
+    drafts: dict[tuple[MessageId, Instant], EditionRow] = field(default_factory=dict)
+    editions: dict[MessageId, EditionRow] = field(default_factory=dict)  # that are confirmed
     answers: dict[bytes, str] = field(default_factory=dict)
     results: dict[bytes, str] = field(default_factory=dict)
     edited: dict[MessageId, Body] = field(default_factory=dict)
@@ -98,9 +98,13 @@ class CommandDesk:
 
     def write_editions(self, rows: Sequence[EditionRow]) -> None:
         for row in rows:
-            self.written[row.id, row.at] = row.body
-            if row.id not in self.editions or row.at > self.editions[row.id].at:
-                self.editions[row.id] = row
+            assert self.drafts.setdefault((row.id, row.at), row) == row, "another edition"
+
+    def confirm_editions(self, keys: Sequence[EditionKey]) -> None:
+        for id_, _, at in keys:
+            row = self.drafts[id_, at]
+            if id_ not in self.editions or at > self.editions[id_].at:
+                self.editions[id_] = row
 
     def bodies(self, bodies: Mapping[MessageId, Body]) -> dict[MessageId, Body]:
         """Return what a read of bodies gives."""
@@ -109,21 +113,10 @@ class CommandDesk:
             for id_, body in bodies.items()
         }
 
-    def unruled(self, message_id: MessageId) -> list[Body]:
-        """Return what editions say that an owner wrote whose ruling never came to be.
-
-        A known gap: an edition is written before its ruling is journaled, so that an owner that is
-        deposed in between changes the words of a message whose edit is refused.
-        """
-        done = {id_ for id_, verdict in self.answers.items() if verdict == Verdict.DONE}
-        unruled = {at for at, row in self.rows if row.id not in done}
-        return [
-            body for (id_, at), body in self.written.items() if id_ == message_id and at in unruled
-        ]
-
     def on_journaled(self, entry: Entry, dues: dict[MessageId, Instant]) -> None:
         """Note what an entry answers, and what that means for the world."""
         entry_of = {row.id: row for _, row in self.rows}
+        at_of = {row.id: at for at, row in self.rows}
         for answer in entry.answers:
             assert answer.command_id not in self.answers, "answered twice"
             self.answers[answer.command_id] = answer.verdict
@@ -138,7 +131,7 @@ class CommandDesk:
             if answer.verdict != Verdict.DONE:
                 continue
             if asked.kind == CommandKind.EDIT:
-                self.edited[id_] = self.editions[id_].body
+                self.edited[id_] = self.drafts[id_, at_of[asked.id]].body
             if asked.kind in (CommandKind.RESEND, CommandKind.RESOLVE):
                 self.overruled.add(id_)
         for id_, step in zip(entry.message_ids, entry.steps, strict=True):

@@ -186,6 +186,7 @@ async def test_a_resent_message_goes_out_once_more(tmp_path: Path) -> None:
         "read_timers",
         "write_buffer",
         "write_editions",
+        "confirm_editions",
         "write_results",
         "read_folds",
         "read_bodies",

@@ -31,6 +31,7 @@ async def made_by_version_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         older.setattr(schema, "_SCHEMA_2", "")
         older.setattr(schema, "_SCHEMA_3", "")
         older.setattr(schema, "_SCHEMA_4", "")
+        older.setattr(schema, "_SCHEMA_5", "")
         store = await data.open()
         await store.announce_lane(rows.lane())
         [id_] = rows.ids(1)

@@ -1,5 +1,5 @@
 from pipeline.instant import Instant
-from pipeline.later import EditionRow
+from pipeline.later import EditionKey, EditionRow
 from pipeline.limits import SCHEDULE_MS_MAX
 from pipeline.message import PartitionKey
 from tests.contract.commands import cancel, order_of, read_commands, result_of
@@ -46,10 +46,28 @@ async def test_an_edition_stays_while_the_message_is_there(swept: Swept) -> None
     await swept.store.write_messages(swept.core, [message_row(kept, born=at)])
     rows = [EditionRow(id_, PartitionKey(id_), at, make_body("new")) for id_ in (kept, gone)]
     await swept.store.write_editions(swept.core, rows)
+    await swept.store.confirm_editions(swept.core, [EditionKey(*row[:3]) for row in rows])
     swept.clock.advance(WINDOWS.messages_ttl_ms + 1)
     for _ in range(2):
         await swept.store.sweep(swept.core)
     # The newest block of bodies always stays, and so does what stands for it.
     await swept.store.write_messages(swept.core, [message_row(gone, born=swept.clock.now())])
+    read = await swept.store.read_bodies(swept.core, keys_of([kept, gone]))
+    assert read == {kept: make_body("new"), gone: make_body(gone.hex())}
+
+
+async def test_an_edition_that_may_be_confirmed_yet_stays_as_long_as_its_message(
+    swept: Swept,
+) -> None:
+    kept, gone = ids_of_core(swept, 2)
+    at = swept.clock.now()
+    await swept.store.write_messages(swept.core, [message_row(kept, born=at)])
+    rows = [EditionRow(id_, PartitionKey(id_), at, make_body("new")) for id_ in (kept, gone)]
+    await swept.store.write_editions(swept.core, rows)
+    swept.clock.advance(WINDOWS.messages_ttl_ms + 1)
+    for _ in range(2):
+        await swept.store.sweep(swept.core)
+    await swept.store.write_messages(swept.core, [message_row(gone, born=swept.clock.now())])
+    await swept.store.confirm_editions(swept.core, [EditionKey(*row[:3]) for row in rows])
     read = await swept.store.read_bodies(swept.core, keys_of([kept, gone]))
     assert read == {kept: make_body("new"), gone: make_body(gone.hex())}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.command import CommandBody, CommandKind, Verdict, encode_command
+from pipeline.command import CommandBody, Verdict, encode_command
 from pipeline.instant import Instant, earlier, later
 from pipeline.lane import actions as act
 from pipeline.lane.entry import CommandAnswer
@@ -10,61 +10,12 @@ from pipeline.later import CommandEntry, CommandPage, GroupOrder
 from pipeline.lifecycle import Event, Step, step_of
 from pipeline.message import AT_ONCE, MessageId, PartitionKey
 from pipeline.outcome import ProviderClass
+from tests.support.commanded import Commanded, commanded
 from tests.support.gates import gate_of
-from tests.support.lane_story import GROUP, NOW, WINDOWS, LaneStory, fresh, id_of, name_of
+from tests.support.lane_story import GROUP, NOW, WINDOWS, fresh, id_of, name_of
 from tests.support.lane_world import body_of
 
 H = WINDOWS.near_horizon_ms
-
-
-class Commanded(LaneStory):
-    """A lane, and somebody who asks."""
-
-    def ask(self, kind: str, name: str, **body: object) -> "Commanded":
-        self._ask(kind, name, group="", **body)
-        return self
-
-    def ask_group(self, kind: str) -> "Commanded":
-        """Do as a door does: the order first, then the command."""
-        if kind != CommandKind.EXPEDITE:
-            order = GroupOrder(GROUP, kind, self.now, b"o" * 16, "ada")
-            self.orders = [order]
-        self._ask(kind, "", group=GROUP)
-        return self
-
-    def _ask(self, kind: str, name: str, *, group: str, **body: object) -> None:
-        number = len(self.commands) + 1
-        id_ = id_of(name) if name else b""
-        payload = encode_command(
-            CommandBody(born=self.born(name), group=GROUP, **body)  # type: ignore[arg-type]
-        )
-        entry = CommandEntry(
-            bytes([number]) * 16, kind, id_, PartitionKey(id_), group, "ada", payload
-        )
-        self.commands.append((Instant(self.now + number), entry))
-        self.pass_time(1)
-        self.lane.on_bare_doorbell()
-        self._decide()
-
-    @property
-    def answers(self) -> list[CommandAnswer]:
-        """The answers of the append in flight."""
-        return [] if self.entry is None else list(self.entry.answers)
-
-    @property
-    def verdicts(self) -> list[str]:
-        return [answer.verdict for answer in self.answers]
-
-    def written(self) -> "Commanded":
-        """Let what rulings need be durable."""
-        self._take(act.WriteRuled)
-        self.lane.decisions.on_written()
-        self._decide()
-        return self
-
-
-def commanded(**named: object) -> Commanded:
-    return Commanded(**named)  # type: ignore[arg-type]
 
 
 def test_what_nobody_has_seen_yet_can_be_cancelled_and_is_never_claimed() -> None:
@@ -150,7 +101,7 @@ def test_an_edit_keeps_the_new_body_and_a_row_before_it_is_journaled() -> None:
     story.tell("NOAPPEND ring:a NOCLAIM")
     story.written().tell("SAYS:a=DEFER applied NOCLAIM READ")
     story.bodies["a"] = new
-    story.tell("row2:a bodies:a CLAIM:a applied HAND:a")
+    story.tell("row2:a").confirmed().tell("bodies:a CLAIM:a applied HAND:a")
 
 
 def test_an_edit_that_is_not_durable_is_written_again() -> None:
@@ -167,7 +118,7 @@ def test_a_row_of_the_next_attempt_that_is_read_early_is_not_lost() -> None:
     # The row is there before anybody knows that it is: the write was not acknowledged yet.
     story.tell("+1000 row2:a NOFOLDS")
     story.tell("NOBODIES applied")
-    story.written().tell("SAYS:a=DEFER applied BODIES:a")
+    story.written().tell("SAYS:a=DEFER applied NOBODIES").confirmed().tell("BODIES:a")
 
 
 def test_a_message_in_the_timers_can_be_expedited() -> None:

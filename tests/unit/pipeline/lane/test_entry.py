@@ -130,8 +130,8 @@ def test_an_entry_of_a_newer_release_names_the_release_to_run() -> None:
 
 
 def test_a_field_that_is_added_at_the_end_is_passed_over() -> None:
-    newest = replace(GOLDEN, references={1: "ref-7"}, reason="why", trial=(GOLDEN.message_ids[0],))
-    fields = msgspec.msgpack.decode(encode_entry(newest))
+    newest = replace(GOLDEN, references={1: "ref-7"}, reason="why", editions={1: AT})
+    fields = msgspec.msgpack.decode(encode_entry(newest), type=list[object])
     assert decode_entry(msgspec.msgpack.encode([*fields, {}, "a new field"])) == newest
 
 
