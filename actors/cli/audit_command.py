@@ -25,6 +25,7 @@ from cluster.topology.generation import Core
 from pipeline.errors import InputInvalid, StoreUnavailable
 from pipeline.instant import Instant, earlier
 from pipeline.message import MessageId
+from pipeline.outcome import ProviderClass
 
 _OUTBOX: Final = "outbox"
 
@@ -89,6 +90,7 @@ class Audit:
                 generation=self._generation,
                 windows=self._queries.settings.windows,
                 now=self._now,
+                unasked=_unasked(self._queries.settings),
                 findings=findings,
             )
             account = audit.run()
@@ -130,6 +132,7 @@ class Audit:
                 generation=self._generation,
                 windows=self._queries.settings.windows,
                 now=self._now,
+                unasked=_unasked(self._queries.settings),
                 findings=Findings(),
             )
             look.read_journals({})
@@ -216,6 +219,16 @@ def _file_connectors(settings: Settings) -> FileConnectors:
         name for name, one in settings.connectors.items() if one.kind is ConnectorKind.FILE
     )
     return FileConnectors(names, are_all=len(names) == len(settings.connectors))
+
+
+def _unasked(settings: Settings) -> frozenset[str]:
+    """Return the connectors of whose messages none stays claimed because its provider is asked."""
+    asked = (ProviderClass.KEYED, ProviderClass.QUERYABLE)
+    return frozenset(
+        name
+        for name, one in settings.connectors.items()
+        if getattr(one, "provider_class", ProviderClass.NONE) not in asked
+    )
 
 
 def _name(core: Core) -> str:

@@ -5,7 +5,7 @@ number of messages: these pass through, a block at a time.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Final
@@ -19,13 +19,12 @@ from cluster.local.core_snapshot import CoreSnapshot, Steps
 from cluster.topology.generation import Core, Generation
 from pipeline.instant import DurationMs, Instant, earlier, later
 from pipeline.lane.books import Counts, day_book, day_of, decode_counts, group_book
+from pipeline.lane.missed import is_answered_for
 from pipeline.lane_id import LaneId
 from pipeline.lifecycle import (
-    RESOLVED_FROM,
     STATE_AFTER,
     Event,
     MessageState,
-    attempt_awaited,
     attempt_of,
 )
 from pipeline.limits import Windows
@@ -61,9 +60,12 @@ class CoreAudit:
         generation: Generation,
         windows: Windows,
         now: Instant,
+        unasked: Container[str],
         findings: Findings,
     ) -> None:
+        """`unasked`: the connectors whose providers cannot be asked about what they may have."""
         self._core = core
+        self._unasked = unasked
         self._view = view
         self._generation = generation
         self._core_index = generation.index_of(core)
@@ -257,16 +259,16 @@ class CoreAudit:
                 < (journal.ordered_offset if is_ordered(row[2], row[1]) else journal.offset)
             ]
             if below:
-                self._judge_rows_below(lane, below)
+                self._judge_rows_below(lane, below, journal)
 
-    def _judge_rows_below(self, lane: str, rows: Sequence[BufferRow]) -> None:
+    def _judge_rows_below(self, lane: str, rows: Sequence[BufferRow], journal: LaneJournal) -> None:
         verdicts = self.verdicts([row[1] for row in rows])
         for row, verdict in zip(rows, verdicts, strict=True):
             if verdict is None:
                 self._add(
                     FindingKind.MISSED_ROW, row[1], "below the offset, and never claimed", lane
                 )
-            elif verdict.event is not None and not _is_resolved(verdict, attempt=row[4]):
+            elif not self._is_answered_for(row[1], verdict, journal, attempt=row[4]):
                 self._add(
                     FindingKind.MISSED_ROW, row[1], f"below the offset, and {verdict.state}", lane
                 )
@@ -285,13 +287,25 @@ class CoreAudit:
                     self._add(
                         FindingKind.MISSED_TIMER, id_, "below the cursor, and never claimed", lane
                     )
-                elif verdict.event is not None and not _is_resolved(verdict, attempt=attempt):
+                elif not self._is_answered_for(id_, verdict, journal, attempt=attempt):
                     self._add(
                         FindingKind.MISSED_TIMER,
                         id_,
                         f"below the cursor, and {verdict.state}",
                         lane,
                     )
+
+    def _is_answered_for(
+        self, id_: MessageId, verdict: TimelineVerdict, journal: LaneJournal, *, attempt: int
+    ) -> bool:
+        """Return whether a row of this attempt holds its lane's offset no longer."""
+        if verdict.event is None:
+            return True  # what cannot be read was told already
+        if verdict.event is Event.CLAIM and attempt_of(verdict.fold) == attempt:
+            # One in doubt may wait for hours for what its provider says; its claim is named.
+            connector = journal.claimed_by.get(id_)
+            return connector is not None and connector not in self._unasked
+        return is_answered_for(verdict.fold, attempt)
 
     def _judge_commands(self, lane: str, journal: LaneJournal) -> None:
         """What came of a command is told by its answer, in an entry or among the results."""
@@ -319,14 +333,6 @@ def with_journaled(steps: Steps, journaled: Iterable[int] | None) -> Steps:
     if journaled is None:
         return steps
     return ",".join(map(str, chain([] if steps is None else [steps], journaled)))
-
-
-def _is_resolved(verdict: TimelineVerdict, *, attempt: int) -> bool:
-    """Return whether a row of this attempt holds its lane's offset no longer."""
-    if verdict.event is not None and verdict.event >= RESOLVED_FROM:
-        return True
-    awaited = attempt_awaited(verdict.fold)
-    return attempt_of(verdict.fold) > attempt if awaited is None else awaited > attempt
 
 
 def _name(core: Core) -> str:

@@ -15,6 +15,7 @@ from pipeline.lane.entry import (
     EntryUnreadable,
     decode_entry,
 )
+from pipeline.lifecycle import EVENT_MASK, Event
 from pipeline.message import MessageId
 from pipeline.ports import JournalEntry
 
@@ -32,6 +33,8 @@ class LaneJournal:
     entries_count: int = 0
     # Steps of the messages that un-retired entries name.
     named: dict[MessageId, list[int]] = field(default_factory=dict)
+    # Those of them that were claimed, with the connector of the newest claim.
+    claimed_by: dict[MessageId, str] = field(default_factory=dict)
     # What un-retired entries say that is not in the cells yet, by book.
     uncounted: dict[str, Counts] = field(default_factory=dict)
 
@@ -93,6 +96,8 @@ def _take(journal: LaneJournal, seq: int, entry: Entry, as_of: Mapping[str, int]
     journal.answered.update(answer.command_id for answer in entry.answers)
     for id_, step in zip(entry.message_ids, entry.steps, strict=True):
         journal.named.setdefault(id_, []).append(step)
+        if step & EVENT_MASK == Event.CLAIM:
+            journal.claimed_by.setdefault(id_, entry.connector)
     for book, counts in tally_of(entry).items():
         if seq > as_of.get(book, -1):
             journal.uncounted.setdefault(book, Counter()).update(counts)

@@ -81,6 +81,7 @@ def findings_of(world: LaneActors) -> list[str]:
             generation=world.generation,
             windows=WEEKS_WINDOWS,
             now=world.clock.now(),
+            unasked={"counting"},
             findings=findings,
         ).run()
     return [f"{one.kind}: {one.where}: {one.detail}" for one in findings.kept]

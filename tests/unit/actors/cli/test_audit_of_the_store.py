@@ -77,7 +77,29 @@ def test_a_row_below_the_offset_that_was_never_claimed_is_found(
     assert (missed["id"], missed["where"]) == (broken.victim.hex(), broken.lane)
 
 
-def test_a_claim_below_the_offset_is_found(shardpost: Shardpost, tmp_path: Path) -> None:
+CLASS_0 = '[connectors.file]\nkind = "file"\n'
+CLASS_K = (
+    '[connectors.file]\nkind = "webhook"\nurl = "https://example.org/"\nprovider_class = "K"\n'
+)
+CLASS_Q = (
+    '[connectors.file]\nkind = "webhook"\nurl = "https://example.org/"\nprovider_class = "Q"\n'
+    'query_url = "https://example.org/{id}"\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_found"),
+    [
+        pytest.param(CLASS_0, True, id="its provider cannot be asked"),
+        pytest.param(CLASS_K, False, id="K: it may be in doubt"),
+        pytest.param(CLASS_Q, False, id="Q: it may be in doubt"),
+    ],
+)
+def test_a_claim_below_the_offset_is_found_where_it_cannot_be_in_doubt(
+    shardpost: Shardpost, tmp_path: Path, settings: str, is_found: bool
+) -> None:
+    (tmp_path / "shardpost.toml").write_text(settings)
+
     async def run_ahead() -> None:
         folder = FilledFolder(tmp_path / "data")
         try:
@@ -92,8 +114,9 @@ def test_a_claim_below_the_offset_is_found(shardpost: Shardpost, tmp_path: Path)
 
     asyncio.run(run_ahead())
     answer = shardpost("audit", "--data", tmp_path / "data", "--json")
-    assert kinds(answer) == {"missed_row": 1}
-    assert "claimed" in answer.json["findings"][0]["detail"]
+    assert kinds(answer) == ({"missed_row": 1} if is_found else {})
+    if is_found:
+        assert "claimed" in answer.json["findings"][0]["detail"]
 
 
 @pytest.mark.parametrize("book", ["group:default/spring", "day:default/2023-11-14"])
