@@ -40,6 +40,9 @@ class Unknown(NamedTuple):
     reason: str
 
 
+_STANDARD_INPUT: Final = Path("-")
+
+
 class AskedBatch(NamedTuple):
     """Messages, and what is none, in the order that they were asked for."""
 
@@ -53,6 +56,8 @@ def parse_ids(arguments: Sequence[str], file: Path | None) -> list[str]:
     Each once.  Raises `InputInvalid`, or `typer.BadParameter` for what was typed.
     """
     digits: dict[str, None] = {}
+    if file == _STANDARD_INPUT:
+        arguments, file = [*arguments, "-"], None
     for argument in arguments:
         if argument == "-":
             digits.update(dict.fromkeys(_lines(sys.stdin.read(), "standard input")))

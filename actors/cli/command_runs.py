@@ -24,12 +24,11 @@ from actors.cli.command_report import (
     tell_group,
     tell_messages,
 )
-from actors.cli.group import read_group
+from actors.cli.group import refuse_unknown_group
 from actors.cli.not_found import NothingFound
 from actors.cli.open_queries import OpenQueries, open_queries
 from actors.cli.open_store import open_store
 from cluster.local.bell import ring
-from cluster.runtime.clock import SystemClock
 from pipeline.command import CommandBody, CommandKind, Verdict
 from pipeline.errors import SubmissionInvalid
 from pipeline.lifecycle import RESOLVED_STATES, MessageState, state_of
@@ -166,7 +165,7 @@ async def _to_group(ask: Ask, data: Path | None, *, tenant: str, group: str) -> 
         is_running = queries.platform() is not None
         key = group_key(tenant, group)
         # Also so that a name that is misspelt does not stop a group to come.
-        await read_group(queries, tenant=tenant, group=group, now=SystemClock().now())
+        await refuse_unknown_group(queries.store, tenant=tenant, group=group)
         open_count = await _count_open(queries, key) if ask.is_dry_run else None
         lanes = sorted(await queries.store.list_lanes())
         answers: dict[str, LaneAnswer] = {}

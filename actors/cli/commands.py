@@ -41,7 +41,10 @@ IdsArgument = Annotated[
     typer.Argument(metavar="[ID…]", help="Ids, or their first 8 digits; - reads them from input."),
 ]
 IdsOption = Annotated[
-    Path | None, typer.Option("--ids", help="A file with an id a line.", show_default=False)
+    Path | None,
+    typer.Option(
+        "--ids", help="A file with an id a line; - for standard input.", show_default=False
+    ),
 ]
 GroupOption = Annotated[
     str | None, typer.Option(help="All messages of this group.", show_default=False)

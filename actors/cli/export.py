@@ -19,7 +19,7 @@ from typing import Annotated, Final, TextIO
 import msgspec
 import typer
 
-from actors.cli.not_found import NothingFound
+from actors.cli.group import no_such_group
 from actors.cli.open_queries import open_queries
 from actors.cli.options import DataOption, TenantOption
 from actors.cli.output import shown_instant, write_json, write_line
@@ -203,10 +203,7 @@ def register(app: typer.Typer) -> None:
                 # Nothing is made for a group that is not there.
                 first = await anext(outcomes, None)
                 if first is None:
-                    raise NothingFound(
-                        f"no message of the group {group!r} of the tenant {tenant!r} was accepted:"
-                        " look at the name, or give another --tenant"
-                    )
+                    raise no_such_group(tenant, group)
                 with _opened(output) as stream:
                     writer = _Writer(stream, chosen)
                     outcome: MessageOutcome | None = first

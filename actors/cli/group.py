@@ -46,7 +46,7 @@ async def read_group(queries: OpenQueries, *, tenant: str, group: str, now: Inst
     store = queries.store
     submitted_before = await _count_submitted(store, key)
     scheduled = await _count_scheduled(store, key)
-    not_due = await _count_not_due(store, key)
+    not_due = await _count_not_due(store, key) if scheduled else 0
     accepted_before = await _count_accepted(store, key) if scheduled else 0
     view = await look_at_lanes(store, book_prefix=group_book(key), group=key)
     for lane in view.lanes:
@@ -60,10 +60,7 @@ async def read_group(queries: OpenQueries, *, tenant: str, group: str, now: Inst
         # More may have come meanwhile.
         submitted = await _count_submitted(store, key)
     if not (accepted or lag or submitted or scheduled):
-        raise NothingFound(
-            f"no message of the group {group!r} of the tenant {tenant!r} was accepted:"
-            " look at the name, or give another --tenant"
-        )
+        raise no_such_group(tenant, group)
     accepted_after, not_due_after = accepted_before, not_due
     if scheduled:
         accepted_after = await _count_accepted(store, key)
@@ -88,6 +85,25 @@ async def read_group(queries: OpenQueries, *, tenant: str, group: str, now: Inst
             is_still=not_due == not_due_after,
             may_have_aged=queries.folder.generation.starts_at < buffers_begin,
         ),
+    )
+
+
+async def refuse_unknown_group(store: QueryStore, *, tenant: str, group: str) -> None:
+    """Raise `NothingFound` for a group of which no message is stored; its books are not read."""
+    after: bytes | None = None
+    while True:
+        page, after = await store.messages_in_group(group_key(tenant, group), limit=1, after=after)
+        if page:
+            return
+        if after is None:
+            raise no_such_group(tenant, group)
+
+
+def no_such_group(tenant: str, group: str) -> NothingFound:
+    """Return what is raised for a group that nobody knows."""
+    return NothingFound(
+        f"no message of the group {group!r} of the tenant {tenant!r} was accepted:"
+        " look at the name, or give another --tenant"
     )
 
 

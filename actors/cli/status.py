@@ -44,6 +44,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     accepted: int  # named by a journal, over all states
     states: dict[str, int]
     lag: int  # in a buffer, not yet named
+    not_due: int  # in the timers, wait for their time
     oldest_in_lag_at: str | None
     oldest_in_lag_ms: int | None
     lanes: int
@@ -78,6 +79,7 @@ async def read_status(queries: OpenQueries, *, now: Instant) -> StatusReport:
         accepted=counts.total(),
         states={state.value: counts[state] for state in BOOKED_STATES},
         lag=view.unnamed_count,
+        not_due=await _count_not_due(queries),
         oldest_in_lag_at=None if oldest is None else shown_instant(oldest),
         oldest_in_lag_ms=None if oldest is None else elapsed_ms(since=oldest, until=now),
         lanes=len(view.lanes),
@@ -87,6 +89,13 @@ async def read_status(queries: OpenQueries, *, now: Instant) -> StatusReport:
         owners_alive=len(alive),
         troubles=[] if platform is None else list(platform.troubles),
     )
+
+
+async def _count_not_due(queries: OpenQueries) -> int:
+    count = 0
+    for lane in await queries.store.list_lanes():
+        count += sum((await queries.store.count_untold_timers(lane)).values())
+    return count
 
 
 def show_status(report: StatusReport) -> None:
@@ -110,6 +119,7 @@ def show_status(report: StatusReport) -> None:
             "owners alive": report.owners_alive,
             "lanes": lanes,
             "lag": lag,
+            **({"not due yet": report.not_due} if report.not_due else {}),
         }
     )
     if report.troubles:

@@ -155,11 +155,12 @@ def test_a_beginning_is_enough_and_a_file_may_name_many(
     assert {entry.message_id for entry, _ in data.commands()} == {*data.waiting, *data.sent}
 
 
+@pytest.mark.parametrize(("arguments", "file"), [(["-", "b" * 32], None), ([], Path("-"))])
 def test_ids_come_from_standard_input_and_each_counts_once(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], file: Path | None
 ) -> None:
     monkeypatch.setattr("sys.stdin", open_text(f"{'a' * 32}\n{'B' * 32}\n{'a' * 32}\n"))
-    assert parse_ids(["-", "b" * 32], None) == ["a" * 32, "b" * 32]
+    assert parse_ids(arguments, file) == ["a" * 32, "b" * 32]
 
 
 def open_text(text: str) -> Any:

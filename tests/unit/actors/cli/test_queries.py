@@ -44,6 +44,7 @@ def test_status_tells_books_and_lag(shardpost: Shardpost, data: Path) -> None:
         "accepted": 11,
         "states": counted(sent=6, uncertain=2, claimed=3),
         "lag": 4,
+        "not_due": 0,
         "oldest_in_lag_at": "2023-11-14T22:13:20.291+00:00",
         "oldest_in_lag_ms": 59_709,
         "lanes": 4,
@@ -214,6 +215,7 @@ def test_a_group_that_waits_in_timers_is_known_and_not_said_to_be_broken(
     assert (told["scheduled"], told["not_due"]) == (4, 3)
     assert told["closes"] is True
     assert "wait for their time  3\n" in shardpost("group", "spring", "--data", path).out
+    assert "not due yet   3\n" in shardpost("status", "--data", path).out
 
 
 def test_a_group_that_lost_one_of_those_that_were_scheduled_does_not_close(
