@@ -12,7 +12,7 @@ from typing import Final
 import benchmarks
 
 # What the benchmarks are made of.
-_PARTS: Final = frozenset({"__main__", "process_tree", "result"})
+_PARTS: Final = frozenset({"__main__", "process_tree", "result", "running_platform"})
 
 
 def names() -> list[str]:

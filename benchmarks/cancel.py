@@ -12,9 +12,7 @@ cancel that is recorded and not waited for.
 import argparse
 import asyncio
 import json
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 from functools import partial
@@ -29,6 +27,7 @@ from actors.cli.open_queries import open_queries
 from actors.cli.open_store import open_store
 from benchmarks.latency import percentile
 from benchmarks.result import print_result
+from benchmarks.running_platform import SHARDPOST, running_platform
 from cluster.local.bell import ring
 from pipeline.command import CommandBody, CommandKind, Verdict
 
@@ -38,7 +37,6 @@ GROUP: Final = "cancel"
 _WARM_UP: Final = 5
 _PAUSE_S: Final = (0.05, 0.35)  # between two commands, so that no look is met by rhythm
 _WAIT_S: Final = 10.0
-_SHARDPOST: Final = [str(Path(sys.executable).with_name("shardpost"))]
 
 
 def schedule(data: Path, count: int) -> list[str]:
@@ -48,7 +46,7 @@ def schedule(data: Path, count: int) -> list[str]:
     file.write_text("to,text\n" + "".join(lines))
     subprocess.run(
         [
-            *(*_SHARDPOST, "send", str(file), "--data", str(data), "--channel", "sms"),
+            *(*SHARDPOST, "send", str(file), "--data", str(data), "--channel", "sms"),
             *("--group", GROUP, "--at", "in 24h", "--json"),
         ],
         stdout=subprocess.DEVNULL,
@@ -59,7 +57,7 @@ def schedule(data: Path, count: int) -> list[str]:
     while len(ids) < count:
         told = subprocess.run(
             [
-                *(*_SHARDPOST, "messages", "--group", GROUP, "--limit", "1000"),
+                *(*SHARDPOST, "messages", "--group", GROUP, "--limit", "1000"),
                 *("--data", str(data), "--json", *after),
             ],
             stdout=subprocess.PIPE,
@@ -101,7 +99,7 @@ async def by_desk(data: Path, digits: list[str]) -> list[float]:
 def program(*arguments: str) -> float:
     """Run a command to its end; return the seconds that it took."""
     began = time.perf_counter()
-    subprocess.run([*_SHARDPOST, *arguments], stdout=subprocess.DEVNULL, check=True)
+    subprocess.run([*SHARDPOST, *arguments], stdout=subprocess.DEVNULL, check=True)
     return time.perf_counter() - began
 
 
@@ -114,22 +112,16 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         data = Path(folder) / "data"
-        platform = subprocess.Popen(
-            [*_SHARDPOST, "up", "--json", "--data", str(data)], stdout=subprocess.PIPE
-        )
-        assert platform.stdout is not None
-        assert platform.stdout.readline(), "the platform did not start"
         programs = arguments.programs
-        ids = schedule(data, _WARM_UP + arguments.commands + 2 * programs)
-        desk = asyncio.run(by_desk(data, ids[2 * programs :]))
         cancels, records, nothing = [], [], []
-        for number in range(programs):
-            cancels.append(program("cancel", ids[number], "--data", str(data)))
-            recorded = ids[programs + number]
-            records.append(program("cancel", recorded, "--no-wait", "--data", str(data)))
-            nothing.append(program("version"))
-        platform.send_signal(signal.SIGINT)
-        platform.communicate(timeout=60)
+        with running_platform(data):
+            ids = schedule(data, _WARM_UP + arguments.commands + 2 * programs)
+            desk = asyncio.run(by_desk(data, ids[2 * programs :]))
+            for number in range(programs):
+                cancels.append(program("cancel", ids[number], "--data", str(data)))
+                recorded = ids[programs + number]
+                records.append(program("cancel", recorded, "--no-wait", "--data", str(data)))
+                nothing.append(program("version"))
     print_result(
         "cancel",
         {

@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -24,9 +23,8 @@ from typing import Final, NamedTuple
 
 from benchmarks.latency import percentile
 from benchmarks.result import Figure, print_result
+from benchmarks.running_platform import joined, running_platform
 from cluster.egress.simulator.log import LogLine, read_log
-from cluster.local.platform_lock import read_platform
-from cluster.runtime.ray_environment import prepare_ray_environment
 from pipeline.ingest.chunk import Accepted, Overloaded, SubmitChunk, decode_reply, encode
 from pipeline.lane_id import band_of
 from pipeline.limits import CHUNK_MESSAGES_MAX
@@ -39,7 +37,6 @@ ROUNDS: Final = 5
 _PAUSE_S: Final = 1.0
 _HEAD_START_S: Final = 3.0  # of the backlog, so that the connector is busy with it
 _WAIT_S: Final = 60.0
-_SHARDPOST: Final = [str(Path(sys.executable).with_name("shardpost"))]
 _PYTHON: Final = [sys.executable, "-m"]
 
 
@@ -181,34 +178,18 @@ def run_case(name: str, folder: Path, *, backlog: int, rate: int, count: int) ->
     assert provider.stdout is not None
     port = json.loads(provider.stdout.readline())["http"]
     connector = "SHARDPOST_CONNECTORS__TEXTS__"
-    platform = subprocess.Popen(
-        [*_SHARDPOST, "up", "--json", "--data", str(data)],
-        stdout=subprocess.PIPE,
-        env=os.environ
-        | {
-            "SHARDPOST_DASHBOARD": "false",
-            f"{connector}KIND": "webhook",
-            f"{connector}CHANNELS": "sms",
-            f"{connector}URL": f"http://127.0.0.1:{port}/messages",
-            f"{connector}ALLOW_NETWORKS": "127.0.0.0/8",
-            f"{connector}RATE": str(rate),
-        },
-    )
+    env = os.environ | {
+        "SHARDPOST_DASHBOARD": "false",
+        f"{connector}KIND": "webhook",
+        f"{connector}CHANNELS": "sms",
+        f"{connector}URL": f"http://127.0.0.1:{port}/messages",
+        f"{connector}ALLOW_NETWORKS": "127.0.0.0/8",
+        f"{connector}RATE": str(rate),
+    }
     try:
-        assert platform.stdout is not None
-        assert platform.stdout.readline(), "the platform did not start"
-        prepare_ray_environment(data, niceness=0)
-        from cluster.runtime.embedded_ray import join_embedded_ray, stop_ray
-
-        address = read_platform(data)
-        join_embedded_ray(address=address.ray_address, namespace=address.namespace)
-        try:
+        with running_platform(data, env=env), joined(data):
             return asyncio.run(measure(case, log, backlog=backlog, count=count))
-        finally:
-            stop_ray()  # before the platform ends, else Ray hides what went wrong
     finally:
-        platform.send_signal(signal.SIGINT)
-        platform.communicate(timeout=120)
         provider.terminate()
         provider.communicate(timeout=60)
 

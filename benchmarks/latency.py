@@ -10,9 +10,6 @@ was known, after the sync of the disk) is told beside it.
 import argparse
 import asyncio
 import os
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -20,15 +17,13 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.result import print_result
-from cluster.local.platform_lock import read_platform
-from cluster.runtime.ray_environment import prepare_ray_environment
+from benchmarks.running_platform import joined, running_platform
 from pipeline.ingest.chunk import Accepted, SubmitChunk, decode_reply, encode
 from pipeline.message import Submission, encode_body
 
 MESSAGES: Final = 300
 _WARM_UP: Final = 30
 _INTERVAL_S: Final = 0.05
-_SHARDPOST: Final = [str(Path(sys.executable).with_name("shardpost"))]
 
 
 def chunk(number: int) -> bytes:
@@ -109,20 +104,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         data = Path(folder) / "data"
-        platform = subprocess.Popen(
-            [*_SHARDPOST, "up", "--json", "--data", str(data)], stdout=subprocess.PIPE
-        )
-        assert platform.stdout is not None
-        assert platform.stdout.readline(), "the platform did not start"
-        prepare_ray_environment(data, niceness=0)
-        from cluster.runtime.embedded_ray import join_embedded_ray, stop_ray
-
-        address = read_platform(data)
-        join_embedded_ray(address=address.ray_address, namespace=address.namespace)
-        from_call, from_answer = asyncio.run(measure(data, arguments.messages))
-        stop_ray()
-        platform.send_signal(signal.SIGINT)
-        platform.communicate(timeout=60)
+        with running_platform(data), joined(data):
+            from_call, from_answer = asyncio.run(measure(data, arguments.messages))
     print_result(
         "idle_latency",
         {

@@ -6,6 +6,7 @@ The lane of a message is the only judge; here is asked and waited, and told what
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -51,6 +52,19 @@ class Ask:
     as_json: bool
 
 
+@asynccontextmanager
+async def _open_desk(ask: Ask, queries: OpenQueries) -> AsyncIterator[CommandDesk]:
+    async with open_store(queries.settings, queries.folder) as opened:
+        yield CommandDesk(
+            opened.store,
+            queries.folder.generation,
+            kind=ask.kind,
+            by=ask.by,
+            clock=opened.clock,
+            ring=partial(ring, queries.folder.path),
+        )
+
+
 # --- messages -------------------------------------------------------------------------------------
 
 
@@ -65,15 +79,7 @@ async def _to_messages(
         report = CommandReport(
             command=ask.kind.value, is_running=is_running, is_dry_run=ask.is_dry_run
         )
-        async with open_store(queries.settings, queries.folder) as opened:
-            desk = CommandDesk(
-                opened.store,
-                queries.folder.generation,
-                kind=ask.kind,
-                by=ask.by,
-                clock=opened.clock,
-                ring=partial(ring, queries.folder.path),
-            )
+        async with _open_desk(ask, queries) as desk:
             # Whoever was not answered once is not waited for again and again.
             wait_s = ask.wait_s if is_running else 0.0
             async for batch in batches_of(queries):
@@ -170,15 +176,7 @@ async def _to_group(ask: Ask, data: Path | None, *, tenant: str, group: str) -> 
         lanes = sorted(await queries.store.list_lanes())
         answers: dict[str, LaneAnswer] = {}
         if not ask.is_dry_run:
-            async with open_store(queries.settings, queries.folder) as opened:
-                desk = CommandDesk(
-                    opened.store,
-                    queries.folder.generation,
-                    kind=ask.kind,
-                    by=ask.by,
-                    clock=opened.clock,
-                    ring=partial(ring, queries.folder.path),
-                )
+            async with _open_desk(ask, queries) as desk:
                 asked = await desk.ask_group(key, lanes, why=ask.why)
                 found = await desk.answers(asked, within_s=ask.wait_s if is_running else 0.0)
             for one, row in found.items():
