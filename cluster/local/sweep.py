@@ -130,7 +130,9 @@ class _Walked(NamedTuple):
 # While a message has its body a timer of it may come, and only its events say whether that counts:
 # without them a message that was cancelled long before it is due would be sent.
 _TIMELINE: Final = _Walked.of("timeline", only="id NOT IN (SELECT id FROM body_ids)")
-_IDEM: Final = _Walked.of("idem", at="born")
+# The key of a message that has its body may be used again while a timer of it still comes: whoever
+# takes it for new would send it twice.
+_IDEM: Final = _Walked.of("idem", at="born", only="id NOT IN (SELECT id FROM body_ids)")
 _RESULTS: Final = _Walked.of("results")
 _RECEIPTS: Final = _Walked.of("receipts", id_="ref")
 # An edition lives as long as what it stands for, and so does one that may be confirmed yet.

@@ -10,9 +10,10 @@ from typing import NamedTuple
 import msgspec
 
 from pipeline.errors import SubmissionInvalid
-from pipeline.ingest.schedule import SendTimes, parse_timing
+from pipeline.ingest.schedule import HORIZON_DAYS, SendTimes, parse_timing
 from pipeline.ingest.submission import validate_body
 from pipeline.instant import DurationMs, Instant, later
+from pipeline.limits import SCHEDULE_MS_MAX
 from pipeline.message import Body, Submission, encode_body
 
 
@@ -62,6 +63,13 @@ def edit(
             wanted = timing.due_at
             if wanted is None:
                 wanted = later(now, timing.delay_ms or 0)
+            if wanted > later(born, SCHEDULE_MS_MAX):
+                # Whether its key was used is known for no longer: it could be sent twice.
+                raise SubmissionInvalid(
+                    "due_at",
+                    f"is more than {HORIZON_DAYS} days after the message was accepted;"
+                    " cancel it and send a new one",
+                )
         asked = msgspec.structs.replace(
             new, due_at=wanted, expires_at=expires_at, validity_ms=timing.validity_ms
         )

@@ -107,6 +107,26 @@ async def test_a_body_that_a_timer_came_to_need_while_it_was_swept_stays(
     assert (await swept.left(ids))["messages"] == set(ids)
 
 
+async def test_a_key_is_remembered_as_long_as_its_message_waits_however_often_it_is_put_off(
+    swept: Swept,
+) -> None:
+    (id_,) = ids = ids_of_core(swept, 1)
+    await swept.store.announce_lane(swept.lane)
+    born, pk = swept.clock.now(), PartitionKey(id_)
+    await swept.store.write_messages(swept.core, [(id_, pk, born, "acme/spring", Body(b"body"))])
+    await swept.store.put_idempotency([IdempotencyRow(id_, id_, born)])
+    await swept.write(ids_of_core(swept, 1, kind=1))
+    for attempt in (1, 2):
+        due = later(swept.clock.now(), SCHEDULE_MS_MAX)
+        row = (due, id_, pk, born, attempt, "acme/spring")
+        await swept.store.write_timers(swept.lane, [row])
+        swept.clock.advance(SCHEDULE_MS_MAX - DAY_MS)
+        for _ in range(3):
+            await swept.store.sweep(swept.core)
+    assert swept.clock.now() > later(born, WINDOWS.idem_life_ms)
+    assert (await swept.left(ids))["idem"] == {id_}
+
+
 @pytest.mark.parametrize("event", [Event.CANCEL, Event.DEFER, Event.TAKE])
 async def test_what_became_of_a_message_is_remembered_until_its_last_timer_is_long_over(
     swept: Swept, event: Event

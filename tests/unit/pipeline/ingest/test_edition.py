@@ -90,10 +90,21 @@ def test_hours_that_were_asked_for_hold_for_the_new_time() -> None:
         (Wish(content=""), "is empty"),
         (Wish(content="a\0b"), "NUL"),
         (Wish(due="soon"), "not a date"),
-        (Wish(due=f"in {SCHEDULE_MS_MAX // DAY_MS + 1}d"), "days ahead"),
+        (Wish(due=f"in {SCHEDULE_MS_MAX // DAY_MS + 1}d"), "days after"),
         (Wish(expires="99d"), "at most"),
     ],
 )
 def test_what_could_not_be_submitted_cannot_be_edited_to(wish: Wish, reason: str) -> None:
     with pytest.raises(SubmissionInvalid, match=reason):
         edited(message(), wish)
+
+
+def test_however_often_it_is_put_off_its_time_is_near_enough_to_its_acceptance() -> None:
+    born, old = earlier(NOW, SCHEDULE_MS_MAX - 100 * DAY_MS), message(due_at=later(NOW, DAY_MS))
+
+    def put_off(due: str) -> Edition:
+        return edit(old, Wish(due=due), born=born, now=NOW, times=TIMES, validity_ms_max=VALIDITY)
+
+    assert put_off("in 100d").due_at == later(NOW, 100 * DAY_MS)
+    with pytest.raises(SubmissionInvalid, match="after the message was accepted"):
+        put_off("in 2401h")
