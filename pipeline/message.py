@@ -65,6 +65,25 @@ class _Address(msgspec.Struct, array_like=True, frozen=True, gc=False):
     recipient: str
 
 
+class _Hours(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The fields of an encoded Submission that say when it may go out; the others are not built."""
+
+    expires_at: int | None
+    tenant: msgspec.Raw
+    channel: msgspec.Raw
+    recipient: str
+    content: msgspec.Raw
+    group: msgspec.Raw
+    priority: msgspec.Raw
+    metadata: msgspec.Raw
+    due_at: int | None = None
+    window: str = ""
+    time_zone: str = ""
+
+
+# How a body begins that has no field behind `metadata`: as an array of eight.
+_WITHOUT_TIMES: Final = 0x98
+
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(Submission)
 
@@ -123,6 +142,17 @@ def addressee_of(body: Body) -> tuple[str, str, str]:
     """Return the tenant, the channel and the recipient of a body's submission."""
     address = _address_decoder.decode(body)
     return address.tenant, address.channel, address.recipient
+
+
+_hours_decoder: Final = msgspec.msgpack.Decoder(_Hours)
+
+
+def hours_of(body: Body) -> tuple[str, str, str] | None:
+    """Return a body's send window, its time zone and recipient, None if it has no window."""
+    if body[0] == _WITHOUT_TIMES:
+        return None
+    hours = _hours_decoder.decode(body)
+    return (hours.window, hours.time_zone, hours.recipient) if hours.window else None
 
 
 def is_scheduled(body: Body) -> bool:

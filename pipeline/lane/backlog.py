@@ -13,10 +13,11 @@ and the cursor comes by.  What has come due has a bound of its own, and goes fir
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from itertools import islice
 
-from pipeline.instant import Instant, later
-from pipeline.lane.actions import Action, ReadRows
+from pipeline.instant import Instant
+from pipeline.lane.actions import Action
 from pipeline.lane.bodyless import Bodyless
 from pipeline.lane.caution import Caution
+from pipeline.lane.cursor import Cursor
 from pipeline.lane.due_later import DueLater
 from pipeline.lane.group_orders import GroupOrders
 from pipeline.lane.held import HeldRows
@@ -28,7 +29,7 @@ from pipeline.lane.refusals import Folds, Refusals
 from pipeline.lane.restored import RestoreGuard
 from pipeline.lane.window import Candidate
 from pipeline.lifecycle import EVENT_MASK, RESOLVED_FROM, attempt_awaited
-from pipeline.limits import LATER_ROWS_MAX, READ_PAGE_ROWS_MAX, Windows
+from pipeline.limits import LATER_ROWS_MAX, Windows
 from pipeline.message import Body, BufferRow, MessageId, PartitionKey, TimerRow, is_ordered
 from pipeline.ports import BufferPage
 
@@ -56,15 +57,9 @@ class Backlog:
         self._windows = windows
         self._prompt_us = windows.prompt_ms * 1_000
 
-        self._cursor = min(offset, ordered_offset)
+        self.cursor = Cursor(min(offset, ordered_offset), windows=windows, now=now)
         # Of what lies below, only what has an ordering key was left open.
         self._skipped_before = offset if ordered_offset < offset else Instant(0)
-        self._resume: bytes | None = None
-        self._is_reading = False
-        self._read_wanted = True
-        self._read_at = now
-        self._newest_row_at: Instant | None = None
-        self._is_lagging = self._was_read_through = False
 
         self._pending = Pending(windows=windows, now=now)
         self._bodyless = Bodyless(caution, recent.unconfirmed, windows=windows, now=now)
@@ -118,43 +113,23 @@ class Backlog:
         """How many bodies were asked for in vain."""
         return self._bodyless.missing_count
 
-    @property
-    def is_reading(self) -> bool:
-        """Whether rows are being read."""
-        return self._is_reading
-
-    @property
-    def is_lagging(self) -> bool:
-        """The cursor is behind; doorbells are dropped until it has caught up."""
-        return self._is_lagging
-
     def is_read_through(self, now: Instant) -> bool:
         """Whether all rows were read once, and nothing that is due waits for fold or body."""
         is_waiting = self._bodyless or self._pending or self.later.is_due(now)
-        return self._was_read_through and not is_waiting
-
-    @property
-    def next_read_at(self) -> Instant:
-        """When rows are read again though no event came."""
-        return later(self._read_at, self._windows.idle_read_ms)
+        return self.cursor.was_read_through and not is_waiting
 
     @property
     def next_due_at(self) -> Instant | None:
         """When the first of the messages that wait for their time is due."""
         return self.later.next_due_at
 
-    @property
-    def newest_row_at(self) -> Instant | None:
-        """The `at` of the newest row that the cursor has read."""
-        return self._newest_row_at
-
     def resolved_before(self) -> Instant:
         """Return an instant before which every row is resolved."""
-        return self.held.resolved_before(self._cursor)
+        return self.held.resolved_before(self.cursor.at)
 
     def ordered_resolved_before(self) -> Instant:
         """Return an instant before which every row of an ordered message is resolved."""
-        return self.order.resolved_before(self._cursor)
+        return self.order.resolved_before(self.cursor.at)
 
     def first_candidates(self, count: int) -> list[tuple[MessageId, Candidate]]:
         """Return up to `count` messages that may be claimed, the first first."""
@@ -208,10 +183,6 @@ class Backlog:
             self.later.withdraw(id_)
             self._pending.pop(id_, None)
 
-    def want_read(self) -> None:
-        """Note that there are rows that were not read."""
-        self._read_wanted = True
-
     def claim(self, ids: Iterable[MessageId]) -> None:
         """Let go of candidates that the next entry names."""
         self._queue.take(ids)
@@ -224,6 +195,12 @@ class Backlog:
             self._wait_for_body(id_, candidate)
         else:
             self._let_claim(id_, candidate)
+
+    def set_aside(self, id_: MessageId, *, until: Instant) -> None:
+        """Let the head of a line wait here, without its body, and take no room from others."""
+        candidate = self._queue.pop(id_)
+        assert candidate is not None, id_
+        self.later.add(id_, candidate._replace(body=None, due_at=until))
 
     # --- events -------------------------------------------------------------------------------
 
@@ -241,12 +218,12 @@ class Backlog:
         partitions: Sequence[bytes] = partition_keys
         if has_ordered := partitions != message_ids:
             # What came before them only a read can tell.
-            self._read_wanted = True
+            self.cursor.want_read()
         # A body is touched by whoever takes it: after a crash only once its row is known.
-        room = 0 if self._is_lagging or self._caution.is_careful else self._room
+        room = 0 if self.cursor.is_lagging or self._caution.is_careful else self._room
         if room < len(message_ids):
             self.doorbells_dropped_count += len(message_ids) - max(room, 0)
-            self._read_wanted = True
+            self.cursor.want_read()
             if room <= 0:
                 return
         floor = offset - self._prompt_us
@@ -271,7 +248,6 @@ class Backlog:
 
     def on_rows(self, page: BufferPage, *, through: Instant, offset: Instant) -> None:
         """See `Lane.on_rows`; `offset` is the journaled one."""
-        self._is_reading = False
         self.rows_read_count += len(page.rows)
         for row in self._unresolved(page.rows):
             at, id_, pk, born, attempt, due_at, group = row
@@ -287,23 +263,12 @@ class Backlog:
                 self._wait_for_body(id_, candidate)
             else:
                 self._look_up(id_, candidate, attempt)
-        if page.rows:
-            # Rows come in order: all before the last one were read.
-            self._newest_row_at = page.rows[-1][0]
-            self._cursor = max(self._cursor, self._newest_row_at)
-        self._resume = page.resume
-        if page.resume is None:
-            self._cursor = max(self._cursor, through)
-            self._is_lagging, self._was_read_through = False, True
+        self.cursor.on_page(page, through=through)
 
     def on_timers(self, rows: Iterable[TimerRow]) -> None:
         """Take timers: none is prompt, each counts only if the fold waits for its attempt."""
         for due_at, id_, pk, born, attempt, group in rows:
             self._look_up(id_, Candidate(pk, born, group, None, None, due_at), attempt)
-
-    def on_read_failed(self) -> None:
-        """See `Lane.on_read_failed`."""
-        self._is_reading, self._resume = False, None
 
     def on_bodies(
         self, asked: Iterable[MessageId], bodies: Mapping[MessageId, Body], *, now: Instant
@@ -337,7 +302,7 @@ class Backlog:
     def on_clock_set_back(self, now: Instant) -> None:
         """Wait for no instant that is further ahead than it was meant."""
         self.order.on_clock_set_back(now)
-        self._read_at = min(self._read_at, now)
+        self.cursor.on_clock_set_back(now)
         self._pending.on_clock_set_back(now)
         self._bodyless.on_clock_set_back(now)
 
@@ -348,20 +313,15 @@ class Backlog:
         self.order.decide(now)
         self._take_what_is_due(now)
         actions = self.look_up(now)
-        if self._is_reading or is_draining:
-            return actions
-        if not (self._read_wanted or self._resume is not None or now >= self.next_read_at):
+        if is_draining or not self.cursor.is_read_due(now):
             return actions
         room = self._room - open_count
         if room < self._windows.claims_open_max or not self.later_room or self.order.is_full:
-            self._is_lagging = True
+            self.cursor.is_lagging = True
             return actions
         if len(self.held) >= self._windows.read_ahead_rows_max:
             self.held.forget_resolved()
-        self._is_reading, self._read_wanted, self._read_at = True, False, now
-        actions.append(
-            ReadRows(from_at=self._cursor, limit=min(room, READ_PAGE_ROWS_MAX), resume=self._resume)
-        )
+        actions.append(self.cursor.read(now, room=room))
         return actions
 
     def look_up(self, now: Instant) -> list[Action]:

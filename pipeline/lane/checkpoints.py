@@ -117,7 +117,7 @@ class Checkpoints:
             )
         else:
             # An idle lane writes nothing: only what spares a successor work is worth an entry.
-            newest_row_at = self._backlog.newest_row_at
+            newest_row_at = self._backlog.cursor.newest_row_at
             rows_below = newest_row_at is not None and (
                 self.offset <= newest_row_at and offset > self.offset
             )

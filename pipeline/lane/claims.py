@@ -6,7 +6,6 @@ claim is definitely journaled.  What an answer proves is decided by `gate`; what
 waits in `doubts`, what was refused for now in `retries`.
 """
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from random import Random
 from typing import Final
@@ -14,6 +13,7 @@ from typing import Final
 from pipeline.instant import Instant, earlier, later
 from pipeline.lane.actions import Action, HandOverWindow, ReadClaimedBodies
 from pipeline.lane.admission import Admission
+from pipeline.lane.answers import Answers
 from pipeline.lane.asking import Asking
 from pipeline.lane.backlog import Backlog
 from pipeline.lane.caution import POISON, Caution
@@ -25,6 +25,7 @@ from pipeline.lane.judgement import Judgement
 from pipeline.lane.recent import RecentSet
 from pipeline.lane.retries import Retries
 from pipeline.lane.selection import Selection
+from pipeline.lane.send_hours import SendHours
 from pipeline.lane.suppressions import Suppressions
 from pipeline.lane.testimony import Testimony
 from pipeline.lane.window import (
@@ -38,7 +39,6 @@ from pipeline.lifecycle import Event
 from pipeline.limits import (
     CLAIM_PAUSE_MS_MAX,
     CLAIM_PAUSE_MS_MIN,
-    JOURNAL_LINES_BYTES_MAX,
     OUTCOME_DETAIL_CHARS_MAX,
     OUTCOME_DETAILS_BYTES_MAX,
     Windows,
@@ -64,6 +64,7 @@ class Claims:
         *,
         admission: Admission,
         suppressions: Suppressions,
+        hours: SendHours,
         retry_policy: RetryPolicy,
         chance: Random,
         windows: Windows,
@@ -75,15 +76,17 @@ class Claims:
         self._caution = caution
         self._admission = admission
         self._windows = windows
-        self.retries = Retries(retry_policy, backlog.order, chance=chance, windows=windows, now=now)
+        self.retries = Retries(
+            retry_policy, backlog.order, hours, chance=chance, windows=windows, now=now
+        )
         self.doubts = Doubts(retry_policy, recent.unconfirmed, chance=chance, windows=windows)
 
         self._asking = Asking(self.doubts, gate, caution, windows=windows)
-        self._selection = Selection(backlog, gate, admission, suppressions, windows=windows)
+        self._selection = Selection(backlog, gate, admission, suppressions, hours, windows=windows)
         self._judgement = Judgement(gate, self.doubts, self.retries, windows=windows)
 
         self._open: dict[int, Window] = {}
-        self._outcomes: deque[Answer] = deque()
+        self._answers = Answers()
         self._to_hand_over: list[HandOverWindow] = []
         self._last_turn = ""
         self._has_room_for_more = False
@@ -107,7 +110,7 @@ class Claims:
             poison = [n for n in lost if is_poison(window.message_ids[n])]
             if poison:
                 uncertain = Outcomes.all_alike(Event.LOSE_ANSWER, len(poison), POISON)
-                self._answer(Answer(window, uncertain, poison))
+                self._answers.add(Answer(window, uncertain, poison))
                 lost = [n for n in lost if n not in poison]
         if lost:
             outcomes = Outcomes(events=bytes([OWNER_LOST]) * len(lost))
@@ -121,7 +124,7 @@ class Claims:
         for start in range(0, count, _GIVEN_UP_AT_ONCE):
             at = range(start, min(start + _GIVEN_UP_AT_ONCE, count))
             lost = Outcomes.all_alike(Event.LOSE_ANSWER, len(at), detail)
-            self._answer(Answer(window, lost, at))
+            self._answers.add(Answer(window, lost, at))
 
     def _open_again(self, window: Window) -> int:
         count = len(window.message_ids)
@@ -135,7 +138,7 @@ class Claims:
         """Nothing is under way that a drain must wait for; the next owner asks what is in doubt."""
         return (
             self.open_count == len(self.doubts)
-            and not self._outcomes
+            and not self._answers
             and not self._to_hand_over
             and self._claimed is None
             and self.retries.is_settled
@@ -162,7 +165,7 @@ class Claims:
                 count = len(claimed.message_ids)
                 unsent = Outcomes.all_alike(Event.NOT_SENT, count)
                 self._admission.on_outcomes(claimed, range(count), unsent)
-                self._answer(Answer(claimed, unsent, None))
+                self._answers.add(Answer(claimed, unsent, None))
             else:
                 self._to_hand_over.append(claimed.hand_over())
                 self._caution.on_own_claim(now=now)
@@ -189,13 +192,13 @@ class Claims:
         else:
             self._pause_ms = 0
         if outcomes.events == _TAKEN * count and window.open_positions is None and not self.doubts:
-            self._answer(Answer(window, outcomes, None))
+            self._answers.add(Answer(window, outcomes, None))
         else:
             self._judge(window, outcomes, positions, now=now)
 
     def testify(self, testimony: Testimony) -> None:
         """Tell of the outcomes that came and are in no entry: the lane is fenced."""
-        for window, outcomes, positions, _ in self._outcomes:
+        for window, outcomes, positions, _ in self._answers:
             testimony.hear(window, outcomes, positions)
 
     def window(self, seq: int) -> Window | None:
@@ -231,7 +234,7 @@ class Claims:
     def on_later_written(self) -> None:
         """See `Lane.on_later_written`."""
         for answer in self.retries.on_written():
-            self._answer(answer)
+            self._answers.add(answer)
 
     def on_clock_set_back(self, now: Instant) -> None:
         """Wait for no instant that is further ahead than it was meant."""
@@ -244,12 +247,7 @@ class Claims:
     ) -> None:
         room = self._backlog.later_room
         for answer in self._judgement.judge(window, outcomes, positions, now=now, later_room=room):
-            self._answer(answer)
-
-    def _answer(self, answer: Answer) -> None:
-        for part in answer.in_parts():
-            part.window.unjournaled_parts += 1
-            self._outcomes.append(part)
+            self._answers.add(answer)
 
     # --- decisions ----------------------------------------------------------------------------
 
@@ -271,7 +269,7 @@ class Claims:
 
     def turn(self, now: Instant) -> str:
         """Return the connector that the next append speaks of, "" for none."""
-        names = {answer.window.connector for answer in self._outcomes}
+        names = {answer.window.connector for answer in self._answers}
         limit = earlier(now, self._windows.near_horizon_ms)
         names.update(
             window.connector
@@ -292,42 +290,24 @@ class Claims:
             return True
         counts = {"entries_count": self._recent.entries_count, "open_count": self.open_count}
         is_claiming = may_claim and self._has_room_for_more
-        return not is_claiming and self.gathering.waits(now, self._outcomes, **counts)
+        return not is_claiming and self.gathering.waits(now, self._answers, **counts)
 
     def add_outcomes(self, builder: EntryBuilder, connector: str) -> int:
         """Add a connector's answers, as many as one body may hold; return about their bytes."""
-        size = 0
-        others: list[Answer] = []
-        while self._outcomes:
-            answer = self._outcomes.popleft()
-            window, outcomes, positions, expired = answer
-            if window.connector != connector:
-                others.append(answer)
-                continue
-            groups = window.groups
-            if positions is not None:
-                groups = [groups[n] for n in positions]
-            refused_by = window.refused_by.values()
-            added = lines_bytes(
-                groups, outcomes.details, outcomes.references, refused_by=list(refused_by)
-            )
-            if len(builder) and size + added > JOURNAL_LINES_BYTES_MAX:
-                others.append(answer)
-                break
-            size += added
-            window.unjournaled_parts -= 1
+        answers, size = self._answers.take(connector, is_body_empty=not len(builder))
+        for window, outcomes, positions, expired in answers:
+            count = len(outcomes.events)
             self._has_own_outcomes |= not window.is_recovered
             window.add_outcome_lines(builder, outcomes, positions)
-            self._recent.entry(window.named_seq).open_count -= len(groups)
-            self.open_count -= len(groups)
+            self._recent.entry(window.named_seq).open_count -= count
+            self.open_count -= count
             if positions is not None:
                 window.end(positions)
             if positions is None or not window.open_positions:
                 del self._open[window.seq]
             if Event.NOT_SENT in outcomes.events or Event.DEFER in outcomes.events:
-                at = range(len(groups)) if positions is None else positions
+                at = range(count) if positions is None else positions
                 self._wait_or_expire(builder, window, outcomes, at, expired)
-        self._outcomes.extendleft(reversed(others))
         return size
 
     def _wait_or_expire(

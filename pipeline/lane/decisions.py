@@ -19,6 +19,7 @@ from pipeline.lane.group_scan import end_of
 from pipeline.lane.recent import RecentSet
 from pipeline.lane.restored import RESTORED, RestoreGuard
 from pipeline.lane.ruling import Batch, Ruling, fitting
+from pipeline.lane.send_hours import SendHours
 from pipeline.later import CommandPage, GroupOrder, TimerPage
 from pipeline.lifecycle import ATTEMPTS_MAX, Event, Step, attempt_of, step_after
 from pipeline.limits import (
@@ -27,7 +28,7 @@ from pipeline.limits import (
     RULINGS_AT_ONCE_MAX,
     Windows,
 )
-from pipeline.message import Body, MessageId
+from pipeline.message import Body, MessageId, is_ordered
 
 _US_PER_MS: Final = 1_000
 
@@ -43,6 +44,7 @@ class Decisions:
         orders: GroupOrders,
         guard: RestoreGuard | None,
         caution: Caution,
+        hours: SendHours,
         *,
         windows: Windows,
         now: Instant,
@@ -57,7 +59,7 @@ class Decisions:
         self._guard = guard
         self._caution = caution
         self._windows = windows
-        self._expiry = Expiry(backlog, windows=windows, now=now)
+        self._expiry = Expiry(backlog, hours, windows=windows, now=now)
         self._is_asked = False
         self._not_before = now
         self._batch: Batch | None = None
@@ -95,7 +97,7 @@ class Decisions:
                 batch = self._commands.take()
                 if batch is not None:
                     break
-        batch = batch or self._by_orders(now) or self._by_expiry(now) or self._by_age(now)
+        batch = batch or self._by_orders(now) or self._by_time(now) or self._by_age(now)
         if batch is not None:
             batch.plan(now, self._windows)
             self._batch, self._is_durable = batch, not batch.is_durable_first
@@ -136,8 +138,10 @@ class Decisions:
             ends_at = end_of(row.born, row.body, self._windows.validity_ms_max)
             if not is_cancelled and ends_at <= now:
                 event = Event.EXPIRE
-            if bytes(row.pk) != id_ and event is Event.DEFER:
-                continue  # one that others are behind of waits where it is
+            if is_ordered(row.pk, id_) and event is Event.DEFER:
+                # Its rows wait for it; it takes no room from what may be claimed.
+                self._backlog.set_aside(id_, until=ends_at)
+                continue
             rulings.append(
                 Ruling(
                     id_, row.pk, row.born, row.group, row.fold, event,
@@ -147,8 +151,11 @@ class Decisions:
             )  # fmt: skip
         return self._batch_of(rulings, reason="its group is stopped")
 
-    def _by_expiry(self, now: Instant) -> Batch | None:
-        return self._batch_of(self._expiry.rulings(now), reason="")
+    def _by_time(self, now: Instant) -> Batch | None:
+        """End what has ended, and put off what is not to be handed over at this hour."""
+        return self._batch_of(self._expiry.ended(now), reason="") or self._batch_of(
+            self._expiry.out_of_hours(now), reason="it is out of its hours"
+        )
 
     def _by_age(self, now: Instant) -> Batch | None:
         """Let what waits for too long wait in the timers: it keeps entries from retiring."""
@@ -161,10 +168,8 @@ class Decisions:
             return None
         rulings = []
         for id_, row in self._backlog.first_held(earlier(now, horizon_ms), RULINGS_AT_ONCE_MAX):
-            is_ordered = bytes(row.pk) != id_
-            if is_ordered or attempt_of(step_after(row.fold, Event.DEFER)) >= ATTEMPTS_MAX:
-                continue
-            if row.body is None:
+            is_last = attempt_of(step_after(row.fold, Event.DEFER)) >= ATTEMPTS_MAX
+            if is_last or row.body is None or is_ordered(row.pk, id_):
                 continue
             # Ever longer, so that it is not put off for ever, but not beyond its end.
             age_ms = max((now - row.born) // _US_PER_MS, horizon_ms + 1)

@@ -40,6 +40,7 @@ from pipeline.lane.refusals import Folds, Refusals
 from pipeline.lane.restored import RESTORED, RestoreGuard
 from pipeline.lane.rolling import begins_segment
 from pipeline.lane.ruling import Batch
+from pipeline.lane.send_hours import SendHours
 from pipeline.lane.suppressions import ListingTenants, Suppressions
 from pipeline.lane.testimony import Testimony
 from pipeline.lane.timers import Timers
@@ -94,6 +95,7 @@ class Lane:
             now=now,
         )
         orders = GroupOrders()
+        hours = SendHours()
         self._backlog = Backlog(
             self._recent,
             orders,
@@ -119,6 +121,7 @@ class Lane:
             orders,
             guard,
             caution,
+            hours,
             windows=windows,
             now=now,
         )
@@ -133,14 +136,13 @@ class Lane:
             caution,
             admission=admission,
             suppressions=self._suppressions,
+            hours=hours,
             retry_policy=retry_policy,
             chance=chance,
             windows=windows,
             now=now,
         )
-
         self._backlog.held.in_doubt = self._claims.doubts.message_ids
-
         self._projection = Projection(
             self._recent.unconfirmed,
             retired_through=recovered.retired_through,
@@ -224,7 +226,7 @@ class Lane:
     def note_missed(self, count: int) -> None:
         """Count rows that were missed, and were written again."""
         self._checkpoints.missed_count += count
-        self._backlog.want_read()
+        self._backlog.cursor.want_read()
 
     @property
     def missed_count(self) -> int:
@@ -259,7 +261,7 @@ class Lane:
     @property
     def is_lagging(self) -> bool:
         """The cursor is behind; doorbells are dropped until it has caught up."""
-        return self._backlog.is_lagging
+        return self._backlog.cursor.is_lagging
 
     @property
     def rows_read_count(self) -> int:
@@ -283,7 +285,7 @@ class Lane:
             wake_at = soon
         else:
             wake_at = min(
-                self._backlog.next_read_at,
+                self._backlog.cursor.next_read_at,
                 self._timers.next_read_at(),
                 self._commands.next_read_at,
             )
@@ -304,7 +306,7 @@ class Lane:
         return bool(
             self._backlog
             or not self._claims.is_empty
-            or self._backlog.is_reading
+            or self._backlog.cursor.is_reading
             or self._in_flight is not None
             or not self._projection.is_settled
             or not self._references.is_settled
@@ -349,7 +351,7 @@ class Lane:
 
     def on_bare_doorbell(self) -> None:
         """Note that somebody wrote rows or commands, and does not say which; a hint as well."""
-        self._backlog.want_read()
+        self._backlog.cursor.want_read()
         self._commands.want_read()
 
     @property
@@ -401,7 +403,7 @@ class Lane:
 
     def on_read_failed(self) -> None:
         """Note that rows could not be read; the next idle read begins again at the cursor."""
-        self._backlog.on_read_failed()
+        self._backlog.cursor.on_failed()
 
     def on_bodies(
         self, asked: Iterable[MessageId], bodies: Mapping[MessageId, Body], *, now: Instant
@@ -445,7 +447,7 @@ class Lane:
         if batch is not None:
             self._commands.on_applied(batch)
             if batch.rows:
-                self._backlog.want_read()
+                self._backlog.cursor.want_read()
             for id_, candidate, timer in batch.waiting_for_timers():
                 self._wait_again(id_, candidate, timer)
         for id_, candidate, again in self._claims.on_applied(now=now):

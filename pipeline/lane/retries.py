@@ -6,7 +6,7 @@ other way round does no harm, as a row counts only if the fold waits for its att
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import NamedTuple
@@ -15,12 +15,14 @@ from pipeline.instant import Instant, later
 from pipeline.lane.actions import Action, WriteLater
 from pipeline.lane.order import Order
 from pipeline.lane.refusals import told_deferral, told_refusal
+from pipeline.lane.send_hours import SendHours
 from pipeline.lane.window import Answer, Window
 from pipeline.lifecycle import Event, Step, attempt_of
 from pipeline.limits import Windows
 from pipeline.message import BufferEntry, TimerRow, expiry_of
 from pipeline.outcome import Outcomes
 from pipeline.route.retry_policy import GiveUp, RetryPolicy
+from pipeline.route.retry_policy import Retries as Plan
 
 
 class Planned(NamedTuple):
@@ -43,10 +45,18 @@ class Retries:
     """The deferred messages of one owner."""
 
     def __init__(
-        self, policy: RetryPolicy, order: Order, *, chance: Random, windows: Windows, now: Instant
+        self,
+        policy: RetryPolicy,
+        order: Order,
+        hours: SendHours,
+        *,
+        chance: Random,
+        windows: Windows,
+        now: Instant,
     ) -> None:
         self._policy = policy
         self._order = order
+        self._hours = hours
         self._chance = chance
         self._windows = windows
         self._waiting: deque[_Deferred] = deque()
@@ -99,7 +109,7 @@ class Retries:
         events = bytearray(outcomes.events)
         details = dict(outcomes.details)
         in_the_way: set[int] = set()
-        due_at = dict(plan.due_at)
+        due_at, given_up = self._within_hours(window, positions, plan, ends_at)
         for n in falling_back:
             if n in due_at:
                 due_at[n] = now
@@ -107,7 +117,7 @@ class Retries:
                 # There is neither time nor an attempt for the other one; the refusal stands.
                 events[n] = Event.REFUSE
                 in_the_way.add(n)
-        for n, why in plan.given_up.items():
+        for n, why in given_up.items():
             if n in in_the_way:
                 continue
             is_in_the_way = why is GiveUp.EXPIRED and ends_at[n] > (tried_until[n] or ends_at[n])
@@ -150,7 +160,7 @@ class Retries:
                 [
                     m
                     for m, n in enumerate(chosen)
-                    if plan.given_up.get(n) is GiveUp.EXPIRED and n not in in_the_way
+                    if given_up.get(n) is GiveUp.EXPIRED and n not in in_the_way
                 ],
             )
 
@@ -178,6 +188,28 @@ class Retries:
             events[n] = Event.DEFER
             details[n] = told_refusal(by, why)
         return replace(outcomes, events=bytes(events), details=details)
+
+    def _within_hours(
+        self,
+        window: Window,
+        positions: Sequence[int],
+        plan: Plan,
+        ends_at: Mapping[int, Instant],
+    ) -> tuple[dict[int, Instant], dict[int, GiveUp]]:
+        """Return the plan with nothing due outside of its sender's hours."""
+        due_at, given_up = dict(plan.due_at), dict(plan.given_up)
+        for n, wished in plan.due_at.items():
+            body = window.bodies[positions[n]]
+            assert body is not None, "only an owner's own claims are deferred"
+            opens_at = self._hours.opens_at(body, wished)
+            if opens_at == wished:
+                continue
+            if opens_at < ends_at[n]:
+                due_at[n] = opens_at
+            else:
+                del due_at[n]
+                given_up[n] = GiveUp.EXPIRED
+        return due_at, given_up
 
     def _expires_at(self, window: Window, position: int) -> Instant:
         body = window.bodies[position]

@@ -9,6 +9,7 @@ from pipeline.lane.admission import Admission
 from pipeline.lane.backlog import Backlog
 from pipeline.lane.entry import EntryBuilder
 from pipeline.lane.gate import Gate
+from pipeline.lane.send_hours import SendHours
 from pipeline.lane.suppressions import Suppressions, add_suppression_lines
 from pipeline.lane.window import (
     Candidate,
@@ -35,6 +36,7 @@ class Selection:
         gate: Gate,
         admission: Admission,
         suppressions: Suppressions,
+        hours: SendHours,
         *,
         windows: Windows,
     ) -> None:
@@ -42,6 +44,7 @@ class Selection:
         self._gate = gate
         self._admission = admission
         self._suppressions = suppressions
+        self._hours = hours
         self._windows = windows
 
     def connectors(self, now: Instant, *, room: int) -> Sequence[str]:
@@ -140,7 +143,7 @@ class Selection:
     def _choose(self, now: Instant, room: int) -> Mapping[str, _Pairs]:
         """Return who may have which of the first candidates."""
         first = self._backlog.first_candidates(room + self._suppressions.waiting_count)
-        taken = self._suppressions.known(first, now)[:room]
+        taken = self._hours.open_now(self._suppressions.known(first, now)[:room], now)
         attempts = [
             1 if candidate.fold is None else attempt_awaited(Step(candidate.fold)) or 1
             for _, candidate in taken

@@ -178,7 +178,7 @@ def test_a_paused_group_holds_its_line_and_what_expires_meanwhile_gets_out_of_it
     story.tell(
         "expiring:a~k=5000 row:a~k,b~k folds bodies:a~k NOCLAIM settle +4000 row settle NOAPPEND"
     )
-    story.tell("+1000 settle SAYS:a~k=EXPIRE FOLDS:b~k")
+    story.tell("+1000 settle bodies:a~k SAYS:a~k=EXPIRE FOLDS:b~k")
 
 
 # --- the line itself ------------------------------------------------------------------------------

@@ -1,0 +1,51 @@
+"""Whether a message may be handed over now, by the hours that its sender named.
+
+When a message is accepted it becomes due within its hours.  It may be late all the same (its
+connector was slow, off or broken, its group paused) and it may be tried again, so whoever claims it
+looks once more.
+"""
+
+from collections.abc import Sequence
+
+from pipeline.errors import SubmissionInvalid
+from pipeline.ingest.schedule import DEFAULT_ZONE
+from pipeline.ingest.send_window import OpenHours
+from pipeline.ingest.time_zone import zone_name_of
+from pipeline.instant import Instant
+from pipeline.lane.window import Candidate
+from pipeline.message import Body, MessageId, hours_of
+
+
+class SendHours:
+    """Answers for the messages of one owner."""
+
+    def __init__(self) -> None:
+        self._hours = OpenHours(default_zone=DEFAULT_ZONE)
+        self.is_any_closed = False
+        """Whether `open_now` left any out since somebody set it back."""
+
+    def opens_at(self, body: Body, at: Instant) -> Instant:
+        """Return when the message may be handed over from then on: `at`, or when hours begin."""
+        named = hours_of(body)
+        if named is None:
+            return at
+        window, time_zone, recipient = named
+        zone = zone_name_of(recipient, explicit=time_zone or None, default=DEFAULT_ZONE)
+        try:
+            return max(at, self._hours.opening(window, zone, at).opens_at)
+        except SubmissionInvalid:
+            return at  # a newer release accepted what this one cannot read: no reason to keep it
+
+    def open_now(
+        self, candidates: Sequence[tuple[MessageId, Candidate]], now: Instant
+    ) -> Sequence[tuple[MessageId, Candidate]]:
+        """Return those that may be handed over now."""
+        closed = {
+            n
+            for n, (_, candidate) in enumerate(candidates)
+            if candidate.body is not None and self.opens_at(candidate.body, now) > now
+        }
+        if not closed:
+            return candidates
+        self.is_any_closed = True
+        return [pair for n, pair in enumerate(candidates) if n not in closed]
