@@ -130,10 +130,10 @@ def _opened(path: Path | None) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return
-    begun = path.with_name(path.name + ".begun")
+    # Of two programs that write at once each has one of its own.
+    begun = path.with_name(f"{path.name}.{os.getpid()}.begun")
     try:
-        if path.exists():
-            raise InputInvalid(f"{path}: is there already; name another file")
+        _refuse_present(path)
         # It names people, so only its owner may read it.
         descriptor = os.open(begun, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _FILE_MODE)
         try:
@@ -141,12 +141,18 @@ def _opened(path: Path | None) -> Iterator[TextIO]:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
+            _refuse_present(path)
             begun.rename(path)
         except BaseException:
             begun.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise InputInvalid(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def _refuse_present(path: Path) -> None:
+    if path.exists():
+        raise InputInvalid(f"{path}: is there already; name another file")
 
 
 async def _outcomes(data: Path | None, key: str) -> AsyncGenerator[MessageOutcome, None]:

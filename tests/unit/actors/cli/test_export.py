@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from actors.cli.export import ExportedMessage, exported
+from pipeline.later import MessageOutcome
 from pipeline.lifecycle import Event
 from tests.support.cli_answer import Fill, Shardpost
 from tests.support.filled_folder import FilledFolder
@@ -75,6 +77,23 @@ def test_a_file_is_whole_or_not_there_and_never_overwritten(
     assert answer.code == 3
     assert "No space" in answer.refusal
     assert not [path.name for path in tmp_path.iterdir() if "broken" in path.name]
+
+
+def test_a_file_that_came_meanwhile_is_not_written_over(
+    shardpost: Shardpost, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "spring.csv"
+
+    def exported_beside_another(outcome: MessageOutcome, **named: bool) -> ExportedMessage:
+        file.write_text("another program's")
+        return exported(outcome, **named)
+
+    monkeypatch.setattr("actors.cli.export.exported", exported_beside_another)
+    answer = shardpost("export", "spring", "-o", file, "--data", data)
+    assert answer.code == 3
+    assert "already" in answer.refusal
+    assert file.read_text() == "another program's"
+    assert [path.name for path in tmp_path.iterdir() if "begun" in path.name] == []
 
 
 @pytest.mark.parametrize(
