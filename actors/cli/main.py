@@ -14,11 +14,12 @@ from functools import cache
 from importlib import import_module
 from typing import Annotated, Any, Final
 
+import msgspec
 import typer
 from typer.core import TyperGroup
 
 from actors.cli.exit_codes import ExitCode, exit_code_of
-from pipeline.errors import ShardpostError
+from pipeline.errors import DataFolderUnusable, ShardpostError
 
 PROGRAM: Final = "shardpost"
 
@@ -122,6 +123,12 @@ def _tell_misuse(error: typer.TyperException) -> ExitCode:
 def _tell_error(error: Exception, *, is_debug: bool) -> ExitCode:
     if is_debug:
         traceback.print_exception(error)
+    if isinstance(error, msgspec.DecodeError):
+        # What people give is read by others; this is what was stored.
+        error = DataFolderUnusable(
+            f"something that is stored cannot be decoded ({error}): `shardpost audit` says what;"
+            " restore the data folder from a backup, or run the release that wrote it"
+        )
     code = exit_code_of(error)
     reason = _one_line(str(error))
     if code is not ExitCode.UNEXPECTED or (isinstance(error, ShardpostError) and reason):

@@ -1,6 +1,10 @@
 """A data folder that a test breaks, and a whole one to begin from."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
+
+import msgspec
 
 from cluster.topology.generation import Core
 from pipeline.message import MessageId
@@ -33,6 +37,20 @@ class Broken:
     def change(self, statement: str, *parameters: object) -> None:
         path = self.path / self._whole.folder.core_path(self.core).name
         assert FilledFolder.damage_file(path, statement, *parameters) > 0, "nothing was broken"
+
+    def spoil_body(self) -> None:
+        """Let the victim's body be none."""
+        path = self.path / self._whole.folder.core_path(self.core).name
+        with closing(sqlite3.connect(path)) as connection, connection:
+            for block, packed in connection.execute("SELECT block, packed FROM bodies").fetchall():
+                ids, *others, bodies = msgspec.msgpack.decode(packed)
+                if self.victim in ids:
+                    bodies[ids.index(self.victim)] = b"\xc1"
+                    spoiled = msgspec.msgpack.encode([ids, *others, bodies])
+                    statement = "UPDATE bodies SET packed = ? WHERE block = ?"
+                    connection.execute(statement, (spoiled, block))
+                    return
+        raise AssertionError("nothing was broken")
 
     @property
     def lines_file(self) -> Path:

@@ -28,7 +28,7 @@ from pipeline.lifecycle import (
     attempt_of,
 )
 from pipeline.limits import Windows
-from pipeline.message import BufferRow, MessageId, is_ordered, tenant_of
+from pipeline.message import Body, BufferRow, MessageId, decode_body, is_ordered, tenant_of
 
 _DAY_PREFIX: Final = "day:"
 
@@ -155,6 +155,7 @@ class CoreAudit:
             verdicts = self.verdicts(block.ids)
             self._account.messages += len(verdicts)
             self._look_for_faults(block.ids, block.borns, verdicts)
+            self._look_into_bodies(block.ids, block.bodies)
             counts.update(
                 (group, day_of(born), verdict.event)
                 for group, born, verdict in zip(block.groups, block.borns, verdicts, strict=True)
@@ -168,6 +169,13 @@ class CoreAudit:
                 for book in (group_book(group), day_book(tenant_of(group), day)):
                     books.setdefault(book, Counter())[state] += count
         return books
+
+    def _look_into_bodies(self, ids: Sequence[MessageId], bodies: Sequence[Body]) -> None:
+        for id_, body in zip(ids, bodies, strict=True):
+            try:
+                decode_body(body)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                self._add(FindingKind.BODY_UNREADABLE, id_, str(error))
 
     def _look_for_faults(
         self,

@@ -23,6 +23,7 @@ class FindingKind(StrEnum):
     TAKEN_TWICE = "taken_twice"
     ILLEGAL_ORDER = "illegal_order"
     CLAIM_FORGOTTEN = "claim_forgotten"
+    BODY_UNREADABLE = "body_unreadable"
     MESSAGE_MISSING = "message_missing"
     MISPLACED = "misplaced"
     MISSED_ROW = "missed_row"
@@ -46,6 +47,7 @@ MEANINGS: Final[Mapping[FindingKind, str]] = MappingProxyType(
         FindingKind.TAKEN_TWICE: "A provider took a message twice.",
         FindingKind.ILLEGAL_ORDER: "A timeline breaks the lifecycle table.",
         FindingKind.CLAIM_FORGOTTEN: "A message is claimed and no entry answers for it.",
+        FindingKind.BODY_UNREADABLE: "A message's body does not decode: its lane stands still.",
         FindingKind.MESSAGE_MISSING: "A row or a timeline has no stored message.",
         FindingKind.MISPLACED: "A row lies on a core that is not its own.",
         FindingKind.MISSED_ROW: "A row below its lane's offset is not resolved.",

@@ -36,6 +36,19 @@ def test_a_second_take_is_found(audit: Callable[..., Answer], broken: Broken) ->
     ]
 
 
+def test_a_body_that_does_not_decode_is_found_and_whoever_needs_it_says_so(
+    audit: Callable[..., Answer], broken: Broken, shardpost: Shardpost
+) -> None:
+    broken.spoil_body()
+    answer = audit()
+    assert kinds(answer) == {"body_unreadable": 1}
+    assert answer.json["findings"][0]["id"] == broken.victim.hex()
+    for asked in (("trace", broken.victim.hex()), ("messages", "--group", "spring")):
+        told = shardpost(*asked, "--data", broken.path)
+        assert told.code == 5
+        assert "something that is stored cannot be decoded" in told.refusal
+
+
 def test_an_outcome_without_its_claim_is_found(
     audit: Callable[..., Answer], broken: Broken
 ) -> None:
