@@ -54,7 +54,7 @@ class Platform:
         self._registry = registry
         self.dashboard_url = dashboard_url
         self.logs = logs  # the folder
-        self._troubles: Sequence[str] = ()
+        self._troubles: Sequence[str] = []
         self._watch: asyncio.Task[None] | None = None
 
     @classmethod

@@ -50,7 +50,8 @@ MEANINGS: Final[Mapping[ExitCode, tuple[str, str]]] = MappingProxyType(
             "Change the input; the same again fails the same way.",
         ),
         ExitCode.BAD_SETTINGS: (
-            "A setting is out of range, or nobody knows its name.",
+            "A setting is out of range, nobody knows its name, or what it names is not to be had:"
+            " a secret, a port.",
             "Change `shardpost.toml` or the variable that the line names.",
         ),
         ExitCode.DATA_FOLDER_UNUSABLE: (
@@ -85,7 +86,7 @@ MEANINGS: Final[Mapping[ExitCode, tuple[str, str]]] = MappingProxyType(
         ),
         ExitCode.PLATFORM_NOT_STARTED: (
             "A part of the platform did not come up.",
-            "Look at what it logged, or run `shardpost doctor`; nothing is lost.",
+            "Change what the line names; else look into the logs that it names.  Nothing is lost.",
         ),
         ExitCode.PLATFORM_BROKEN: (
             "A part of the running platform died that nothing replaces; it ended without a drain.",
