@@ -21,9 +21,10 @@ from actors.cli.open_queries import OpenQueries
 from actors.cli.options import ByOption, DataOption, JsonOption, TenantOption, who_asks
 from cluster.runtime.clock import SystemClock
 from pipeline.command import CommandBody, CommandKind
+from pipeline.errors import InputInvalid, SubmissionInvalid
 from pipeline.ingest.edition import Wish, edit
-from pipeline.ingest.schedule import SendTimes
-from pipeline.instant import Instant, later
+from pipeline.ingest.schedule import SendTimes, parse_timing
+from pipeline.instant import DurationMs, Instant, later
 from pipeline.lifecycle import Event, MessageState
 from pipeline.limits import COMMAND_WAIT_S, REASON_CHARS_MAX
 from pipeline.message import decode_body, expiry_of
@@ -33,6 +34,7 @@ _RESOLUTIONS: Final = {
     "delivered": Event.DELIVER,
     "failed": Event.REFUSE,
 }
+_ANY_SPAN_MS: Final = DurationMs(2**62)  # what is too long is told of each message
 _AUDITED: Final = frozenset({CommandKind.RESOLVE, CommandKind.RESEND})
 _STATES: Final = (MessageState.UNCERTAIN, MessageState.FAILED)
 
@@ -156,6 +158,22 @@ def _edited(ask: Ask, wish: Wish, *, now: Instant) -> Payload:
     return payload
 
 
+def _refuse_misspelt(wish: Wish, *, due_option: str) -> None:
+    """Refuse what is no time for any message, before anything is asked of one of them."""
+    try:
+        parse_timing(
+            due=wish.due,
+            expires=wish.expires,
+            window="",
+            # A message may have been sent with a zone of its own.
+            time_zone=wish.time_zone or "UTC",
+            validity_ms_max=_ANY_SPAN_MS,
+        )
+    except SubmissionInvalid as invalid:
+        option = {"due_at": due_option, "expires_at": "--expires"}.get(invalid.field, "--time-zone")
+        raise InputInvalid(f"{option}: {invalid.reason}; nothing was asked") from None
+
+
 # --- commands -------------------------------------------------------------------------------------
 
 
@@ -241,6 +259,7 @@ def edit_messages(
     wish = Wish(content, at or (f"in {in_span}" if in_span else ""), expires, time_zone)
     if wish.content is None and not (wish.due or wish.expires):
         raise typer.BadParameter("say what changes: --content, --at, --in or --expires")
+    _refuse_misspelt(wish, due_option="--in" if in_span else "--at")
     ask = _ask(
         CommandKind.EDIT,
         reason=reason,

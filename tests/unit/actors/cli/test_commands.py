@@ -342,6 +342,26 @@ def test_what_cannot_be_edited_so_is_refused_here(shardpost: Shardpost, data: Da
     assert data.commands() == []
 
 
+@pytest.mark.parametrize(
+    ("wish", "told"),
+    [
+        (("--at", "tomorrow"), "--at: not a date and time"),
+        (("--in", "5x"), "--in: not a date and time"),
+        (("--content", "new", "--expires", "soon"), "--expires: not a date and time"),
+        (("--in", "2h", "--time-zone", "Mars/X"), "--time-zone: 'Mars/X' is no time zone"),
+    ],
+)
+def test_what_is_no_time_for_any_message_is_refused_once(
+    shardpost: Shardpost, data: Data, wish: tuple[str, ...], told: str
+) -> None:
+    ids = [id_.hex() for id_ in data.waiting]
+    answer = shardpost("edit", *ids, *wish, "--data", data.path)
+    assert answer.code == 3
+    assert answer.refusal.startswith(f"shardpost: {told}")
+    assert answer.refusal.endswith("; nothing was asked")
+    assert data.commands() == []
+
+
 def test_a_paused_message_waits_until_it_expires(shardpost: Shardpost, data: Data) -> None:
     shardpost("pause", data.waiting[0].hex(), "--data", data.path)
     [(_, body)] = data.commands()
