@@ -9,9 +9,19 @@ import pytest
 from cluster.local import schema
 from cluster.local.core_snapshot import open_snapshot
 from cluster.local.inspection import LocalInspection
+from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
+from pipeline.later import EditionKey, EditionRow
 from pipeline.message import PartitionKey, TimerRow
-from tests.contract.store_under_test import EVER, NEVER, Rows, buffer_entry, message_row, read_all
+from tests.contract.store_under_test import (
+    EVER,
+    NEVER,
+    Rows,
+    buffer_entry,
+    make_body,
+    message_row,
+    read_all,
+)
 from tests.support.fake_clock import NOW
 from tests.support.local_data import LocalData
 
@@ -78,3 +88,28 @@ async def test_queries_answer_and_leave_it_as_it_is(made_by_version_1: LocalData
         assert view.used_lanes() == {str(lane)}
         assert list(view.timers(str(lane))) == []
     assert version_of(path) == 1
+
+
+async def test_an_edit_of_an_older_release_counts_and_is_followed_by_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = LocalData(tmp_path / "data")
+    rows = Rows(data.generation, data.generation.cores[0])
+    [id_] = rows.ids(1)
+    with monkeypatch.context() as older:
+        older.setattr(schema, "SCHEMA_VERSION", 4)
+        older.setattr(schema, "_SCHEMA_5", "")
+        store = await data.open()
+        await store.write_messages(rows.core, [message_row(id_)])
+        await data.close()
+    with closing(sqlite3.connect(data.folder.core_path(rows.core))) as connection, connection:
+        old = (id_, NOW, make_body("of the older release"))
+        connection.execute("INSERT INTO editions (id, at, body) VALUES (?, ?, ?)", old)
+    store = await data.open()
+    keys = [(PartitionKey(id_), id_)]
+    assert await store.read_bodies(rows.core, keys) == {id_: make_body("of the older release")}
+    key = EditionKey(id_, PartitionKey(id_), Instant(NOW + 1))
+    await store.write_editions(rows.core, [EditionRow(*key, make_body("newer"))])
+    await store.confirm_editions(rows.core, [key])
+    assert await store.read_bodies(rows.core, keys) == {id_: make_body("newer")}
+    await data.close()
