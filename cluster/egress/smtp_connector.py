@@ -85,6 +85,7 @@ class _Run:
         self._sender = sender
         self._clock = clock
         self._left = deque(range(len(hand_over.message_ids)))
+        self._is_connected = False
         self.why_unreachable = ""
 
     async def work(self) -> None:
@@ -96,6 +97,9 @@ class _Run:
                     workers.create_task(self._serve())
         finally:
             timer.cancel()
+        if self.why_unreachable and not self._is_connected:
+            # The server is down, or wants nothing of us: who judges its health is to know.
+            self._give_up(self.why_unreachable, Event.DEFER)
         self._give_up(self.why_unreachable or _TOO_LATE)
 
     async def _serve(self) -> None:
@@ -110,6 +114,7 @@ class _Run:
                 # Others may have connections: a server that takes no more of them is not down.
                 self.why_unreachable = readable(str(error))
                 return
+            self._is_connected = True
             try:
                 if self._left:
                     await self._hand_over_next(session)
@@ -156,11 +161,11 @@ class _Run:
     def _left_s(self) -> float:
         return max(0, self._hand_over.send_before - self._clock.now()) / _US_PER_S
 
-    def _give_up(self, why: str) -> None:
+    def _give_up(self, why: str, event: Event = Event.NOT_SENT) -> None:
         """Report what no connection took up."""
         left = list(self._left)
         self._left.clear()
-        self._tell(left, Event.NOT_SENT, why)
+        self._tell(left, event, why)
 
     def _tell(
         self,

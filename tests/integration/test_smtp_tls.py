@@ -11,7 +11,7 @@ from pipeline.lifecycle import Event
 from tests.support.mail_office import hand_over, open_office, submitted
 
 ANN = ["ann@example.org"]
-T, N = Event.TAKE, Event.NOT_SENT
+T, D = Event.TAKE, Event.DEFER
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ async def test_a_server_that_cannot_prove_who_it_is_gets_nothing(
         reports = await submitted(connector, hand_over(ANN))
         await connector.close()
         assert not office.provider.commands
-    assert reports.events == [N]
+    assert reports.events == [D]
     assert "certificate" in reports.by_position[0].detail
 
 
@@ -84,11 +84,11 @@ async def test_where_encryption_is_wanted_there_is_no_mail_in_clear(tmp_path: Pa
         reports = await submitted(connector, hand_over(ANN))
         await connector.close()
         assert not office.provider.commands
-    assert reports.events == [N]
+    assert reports.events == [D]
     assert "STARTTLS" in reports.by_position[0].detail
 
 
-@pytest.mark.parametrize(("password", "event"), [("s3cret-right", T), ("s3cret-wrong", N)])
+@pytest.mark.parametrize(("password", "event"), [("s3cret-right", T), ("s3cret-wrong", D)])
 async def test_a_log_in_is_right_or_nothing_is_sent(
     tmp_path: Path, authority: trustme.CA, ca_file: Path, password: str, event: Event
 ) -> None:
