@@ -2,6 +2,7 @@
 
 import structlog
 
+from actors.lane_folds import read_folds
 from cluster.topology.generation import Core
 from pipeline.errors import StoreUnavailable, WriteUnknown
 from pipeline.ingest.accept import core_of
@@ -59,8 +60,8 @@ class LaneRulings:
                 )
                 decisions.on_timers(timers)
             case act.ReadRuledFolds(keys=keys):
-                folds = await store.read_folds(self._core, keys)
-                decisions.on_folds([id_ for _, id_ in keys], folds)
+                folds, refusals = await read_folds(store, self._core, keys)
+                decisions.on_folds([id_ for _, id_ in keys], folds, refusals)
             case act.ReadRuledBodies(keys=keys):
                 decisions.on_bodies(await store.read_bodies(self._core, keys))
             case act.WriteRuled():

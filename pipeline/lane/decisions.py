@@ -17,11 +17,12 @@ from pipeline.lane.expiry import Expiry
 from pipeline.lane.group_orders import GroupOrders
 from pipeline.lane.group_scan import end_of
 from pipeline.lane.recent import RecentSet
+from pipeline.lane.refusals import Folds, Refusals
 from pipeline.lane.restored import RESTORED, RestoreGuard
 from pipeline.lane.ruling import Batch, Ruling, fitting
 from pipeline.lane.send_hours import SendHours
 from pipeline.later import CommandPage, GroupOrder, TimerPage
-from pipeline.lifecycle import ATTEMPTS_MAX, Event, Step, attempt_of, step_after
+from pipeline.lifecycle import ATTEMPTS_MAX, Event, attempt_of, step_after
 from pipeline.limits import (
     ENTRIES_PARK_ANEW_FROM,
     ENTRIES_PARK_FROM,
@@ -220,10 +221,10 @@ class Decisions:
         self._is_asked = False
         self._commands.on_timers(page)
 
-    def on_folds(self, asked: Sequence[MessageId], folds: Mapping[MessageId, Step]) -> None:
+    def on_folds(self, asked: Sequence[MessageId], folds: Folds, refusals: Refusals) -> None:
         """Take the answer to `ReadRuledFolds`."""
         self._is_asked = False
-        self._commands.on_folds(asked, folds)
+        self._commands.on_folds(asked, folds, refusals)
 
     def on_bodies(self, bodies: Mapping[MessageId, Body]) -> None:
         """Take the answer to `ReadRuledBodies`."""

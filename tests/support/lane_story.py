@@ -116,6 +116,7 @@ class LaneStory:
         self.orders: list[GroupOrder] = []
         self.timers: list[TimerRow] = []
         self.known_folds: dict[MessageId, Step] = {}
+        self.known_refusals: dict[MessageId, tuple[str, ...]] = {}
         self._said: dict[int, set[int]] = {}
         self.lane = Lane(
             recovered or fresh(windows=windows),
@@ -217,7 +218,9 @@ class LaneStory:
                     rows_of = [row for row in self.timers if row[0] >= action.from_due]
                     decisions.on_timers(TimerPage(rows_of, None))
                 case act.ReadRuledFolds(keys=keys):
-                    decisions.on_folds([id_ for _, id_ in keys], self.known_folds)
+                    decisions.on_folds(
+                        [id_ for _, id_ in keys], self.known_folds, self.known_refusals
+                    )
                 case act.ReadRuledBodies(keys=keys):
                     decisions.on_bodies({id_: self.body(name_of(id_)) for _, id_ in keys})
                 case _:

@@ -601,7 +601,8 @@ class LaneWorld:
                 folds = {
                     id_: Step(max(self.timeline[id_])) for _, id_ in keys if id_ in self.timeline
                 }
-                return lambda: decisions.on_folds([id_ for _, id_ in keys], folds)
+                refusals = {id_: names for _, id_ in keys if (names := self._refused_by(id_))}
+                return lambda: decisions.on_folds([id_ for _, id_ in keys], folds, refusals)
             case act.ReadRuledBodies(keys=keys):
                 bodies = self.desk.bodies({id_: self.bodies[id_] for _, id_ in keys})
                 return lambda: decisions.on_bodies(bodies)

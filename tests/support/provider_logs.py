@@ -19,9 +19,7 @@ class ProviderLogs:
         copies, refusals = self.copies.get(id_, Counter()), self.refusals.get(id_, Counter())
         for other, count in copies.items():
             if other == connector:
-                # Who asks for a message that has long left the memory may have it refused again.
-                is_proven = refusals[other] == count
-                assert is_keyed or is_proven, "handed over twice"
+                assert is_keyed, "handed over twice"
             else:
                 assert refusals[other] == count, "a second connector, and no proof from the first"
                 self.second_count += 1

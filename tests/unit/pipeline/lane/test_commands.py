@@ -76,7 +76,7 @@ def test_while_it_is_judged_a_message_is_not_claimed() -> None:
     story.lane.decisions.on_commands(CommandPage(story.commands, None), through=story.now)
     story.tell("ring:a,b CLAIM:b")
     asked = story._take(act.ReadRuledFolds)
-    story.lane.decisions.on_folds([id_ for _, id_ in asked.keys], {})
+    story.lane.decisions.on_folds([id_ for _, id_ in asked.keys], {}, {})
     story.tell("+1 applied SAYS:a=CANCEL applied row:a,b NOCLAIM")
 
 

@@ -7,17 +7,20 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.instant import Instant
+from pipeline.instant import Instant, later
 from pipeline.lane import actions as act
 from pipeline.lane.entry import decode_entry
 from pipeline.lane.recovery import JournalReadBack, Recovered
 from pipeline.lane.refusals import refused_by, told_deferral, told_refusal
 from pipeline.lifecycle import Event, Step, step_of
 from pipeline.limits import FALLBACK_ATTEMPTS
+from pipeline.message import PartitionKey
 from pipeline.outcome import Outcomes, ProviderClass
 from pipeline.ports import JournalEntry, TimelineEvent
+from tests.support.commanded import commanded
+from tests.support.fake_clock import NOW
 from tests.support.gates import gate_of
-from tests.support.lane_story import LaneStory, fresh
+from tests.support.lane_story import GROUP, LaneStory, fresh, id_of
 
 HANDED = "ring:a CLAIM:a applied HAND:a"
 AGAIN = "kept SAYS:a=DEFER applied +0 CLAIM:a applied HAND:a"
@@ -163,3 +166,17 @@ def test_who_refused_is_found_in_the_timeline(
         for attempt, event, detail in told
     ]
     assert refused_by(events) == names
+
+
+@pytest.mark.parametrize("is_group", [False, True])
+def test_a_command_to_one_that_has_left_the_memory_forgets_nobody_who_refused(
+    *, is_group: bool
+) -> None:
+    story = commanded(gate=gate_of(fallback=["second"]))
+    story.timers = [(later(NOW, 60_000), id_of("a"), PartitionKey(id_of("a")), NOW, 2, GROUP)]
+    story.known_folds[id_of("a")] = step_of(attempt=1, try_no=1, event=Event.DEFER)
+    story.known_refusals[id_of("a")] = ("file",)
+    asked = story.ask_group("expedite") if is_group else story.ask("expedite", "a")
+    entry = asked.written().entry
+    assert entry is not None
+    assert entry.refusals == {0: ("file",)}
