@@ -82,7 +82,8 @@ class _Hours(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 # How a body begins that has no field behind `metadata`: as an array of eight.
-_WITHOUT_TIMES: Final = 0x98
+BODY_WITHOUT_TIMES: Final = 0x98
+_WITHOUT_TIMES_OR_END: Final = bytes([BODY_WITHOUT_TIMES, 0xC0])
 
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(Submission)
@@ -131,6 +132,8 @@ _head_decoder: Final = msgspec.msgpack.Decoder(_Head)
 
 def expiry_of(body: Body) -> Instant | None:
     """Return when the submission of a body expires, None if it does not say so."""
+    if body[:2] == _WITHOUT_TIMES_OR_END:
+        return None
     expires_at = _head_decoder.decode(body).expires_at
     return None if expires_at is None else Instant(expires_at)
 
@@ -149,7 +152,7 @@ _hours_decoder: Final = msgspec.msgpack.Decoder(_Hours)
 
 def hours_of(body: Body) -> tuple[str, str, str] | None:
     """Return a body's send window, its time zone and recipient, None if it has no window."""
-    if body[0] == _WITHOUT_TIMES:
+    if body[0] == BODY_WITHOUT_TIMES:
         return None
     hours = _hours_decoder.decode(body)
     return (hours.window, hours.time_zone, hours.recipient) if hours.window else None

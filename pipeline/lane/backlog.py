@@ -67,7 +67,9 @@ class Backlog:
         # What is ruled on now, and rows of it that came meanwhile.
         self._ruled: set[MessageId] = set()
         self._stashed: dict[MessageId, list[tuple[Candidate, int]]] = {}
-        self._keepers = [one for one in (guard, caution) if one is not None]
+        self._keepers: list[RestoreGuard | Caution] = [] if guard is None else [guard]
+        if caution.has_quarantine:
+            self._keepers.append(caution)
         self._suspects = [one.suspects for one in self._keepers]
         self.later = DueLater()
 
@@ -230,6 +232,7 @@ class Backlog:
         recent, queue, pending, bodyless = self._recent, self._queue, self._pending, self._bodyless
         waiting, fresh, due = self.later, queue.fresh, queue.due
         fresh_bodyless, due_bodyless = bodyless.fresh, bodyless.due
+        has_held, is_held = self._caution.holds_any, self._caution.is_held
         rows = zip(message_ids, partition_keys, borns, groups, bodies, strict=True)
         for id_, pk, born, group, body in islice(rows, room):
             # Below the floor an id may be forgotten: only its row can tell, with the timeline.
@@ -237,7 +240,7 @@ class Backlog:
                 continue
             if id_ in due:
                 continue
-            if (has_ordered and is_ordered(pk, id_)) or self._caution.is_held(id_):
+            if (has_ordered and is_ordered(pk, id_)) or (has_held and is_held(id_)):
                 continue
             hinted = fresh_bodyless.get(id_) or due_bodyless.get(id_)
             candidate = hinted or Candidate(pk, born, group, None, body)
@@ -342,8 +345,10 @@ class Backlog:
 
     def _is_here(self, id_: MessageId) -> bool:
         return (
-            id_ in self._queue
-            or id_ in self._bodyless
+            id_ in self._queue.fresh
+            or id_ in self._bodyless.fresh
+            or id_ in self._queue.due
+            or id_ in self._bodyless.due
             or id_ in self.later
             or id_ in self._pending
             or id_ in self._stashed
@@ -371,18 +376,22 @@ class Backlog:
             self._pending[id_] = [(candidate, attempt)]
 
     def _wait_for_body(self, id_: MessageId, candidate: Candidate, attempt: int = 1) -> None:
-        if id_ in self._queue or id_ in self._bodyless or id_ in self.later:
+        queue, bodyless = self._queue, self._bodyless
+        if id_ in queue.fresh or id_ in bodyless.fresh or id_ in self.later:
+            return
+        if id_ in queue.due or id_ in bodyless.due:
             return
         if is_ordered(candidate.pk, id_) and not self.order.is_head(candidate.pk, id_):
             # A timer that came before the message's turn.
             self.order.keep_early(id_, candidate, attempt)
             return
-        if any(one.keeps(id_, candidate) for one in self._keepers):
-            return
+        for one in self._keepers:
+            if one.keeps(id_, candidate):
+                return
         if candidate.due_at:
             self.later.add(id_, candidate)
         else:
-            self._bodyless.add(id_, candidate)
+            bodyless.add(id_, candidate)
 
     def _let_claim(self, id_: MessageId, candidate: Candidate) -> None:
         # A row may have asked for its body meanwhile.

@@ -80,12 +80,15 @@ class Bodyless(InTurn):
             asked = [id_ for id_ in asked if id_ not in self._withdrawn]
             self._withdrawn.clear()
         for id_ in asked:
-            candidate = self.pop(id_)
+            body = bodies.get(id_)
+            if (candidate := self.fresh.pop(id_, None)) is not None and body is not None:
+                ready.fresh[id_] = candidate.with_body(body)
+                continue
+            candidate = candidate or self.due.pop(id_, None)
             if candidate is None:
                 continue
-            body = bodies.get(id_)
             if body is not None:
-                ready.add(id_, candidate._replace(body=body))
+                ready.add(id_, candidate.with_body(body))
             else:
                 self.add(id_, candidate)
                 self._not_before = later(now, self._windows.idle_read_ms)

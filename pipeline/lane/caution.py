@@ -86,6 +86,11 @@ class Caution:
         """Return whether the message may not be touched at all."""
         return id_ in self._quarantined
 
+    @property
+    def holds_any(self) -> bool:
+        """Whether `is_held` says so of any message."""
+        return bool(self._ends or self._quarantined)
+
     def is_held(self, id_: MessageId) -> bool:
         """Return whether the message may be touched only by name, or not at all."""
         return id_ in self._ends or id_ in self._quarantined

@@ -188,9 +188,9 @@ class Decisions:
 
     def _batch_of(self, rulings: Sequence[Ruling], *, reason: str) -> Batch | None:
         """Return as many as fit in one body; nothing else happens to these until then."""
-        chosen = fitting(rulings)
-        if not chosen:
+        if not rulings:
             return None
+        chosen = fitting(rulings)
         held = [ruling.id for ruling in chosen]
         self._backlog.begin_ruling(held)
         return Batch(rulings=chosen, held=held, reason=reason)

@@ -6,6 +6,7 @@ looks once more.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from pipeline.errors import SubmissionInvalid
 from pipeline.ingest.schedule import DEFAULT_ZONE
@@ -13,7 +14,10 @@ from pipeline.ingest.send_window import OpenHours
 from pipeline.ingest.time_zone import zone_name_of
 from pipeline.instant import Instant
 from pipeline.lane.window import Candidate
-from pipeline.message import Body, MessageId, hours_of
+from pipeline.message import BODY_WITHOUT_TIMES, Body, MessageId, hours_of
+
+# How the bodies of almost all messages begin; none of the others need be looked into.
+_WITHOUT_HOURS: Final = frozenset({BODY_WITHOUT_TIMES})
 
 
 class SendHours:
@@ -40,12 +44,12 @@ class SendHours:
         self, candidates: Sequence[tuple[MessageId, Candidate]], now: Instant
     ) -> Sequence[tuple[MessageId, Candidate]]:
         """Return those that may be handed over now."""
+        if {c.body[0] for _, c in candidates if c.body is not None} <= _WITHOUT_HOURS:
+            return candidates
         closed = {
             n
             for n, (_, candidate) in enumerate(candidates)
             if candidate.body is not None and self.opens_at(candidate.body, now) > now
         }
-        if not closed:
-            return candidates
-        self.is_any_closed = True
+        self.is_any_closed |= bool(closed)
         return [pair for n, pair in enumerate(candidates) if n not in closed]

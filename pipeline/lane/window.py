@@ -39,6 +39,12 @@ class Candidate(NamedTuple):
         """Return it as it stands with this fold."""
         return self._replace(fold=fold, refused_by=refused_by)
 
+    def with_body(self, body: Body) -> "Candidate":
+        """Return it with its body.  Spelled out: every message that waited for one comes by."""
+        return Candidate(
+            self.pk, self.born, self.group, self.fold, body, self.due_at, self.refused_by
+        )
+
 
 @dataclass(slots=True, kw_only=True)
 class Window:
