@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass
 
-from cassandra.metadata import (  # type: ignore[import-untyped]
+from cassandra.metadata import (
     Murmur3Token,
     ReplicationStrategy,
 )

@@ -4,8 +4,8 @@ import random
 from collections import defaultdict
 
 import numpy as np
-from cassandra.metadata import KeyspaceMetadata, Metadata, Murmur3Token  # type: ignore[import-untyped]
-from cassandra.shard_info import _ShardingInfo  # type: ignore[import-untyped]
+from cassandra.metadata import KeyspaceMetadata, Metadata, Murmur3Token
+from cassandra.shard_info import _ShardingInfo
 
 from cluster.topology.forge import forge_keys
 from cluster.topology.generation import Core, Generation

@@ -1,0 +1,97 @@
+"""Bodies, the editions that replace them, and the keys of clients."""
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from cluster.scylla.instants import FIRST_ID
+from cluster.scylla.verbs import Verbs, all_of
+from cluster.topology.generation import Core
+from pipeline.instant import Instant
+from pipeline.later import EditionKey, EditionRow
+from pipeline.message import Body, MessageId, MessageRow, PartitionKey, expiry_of, is_scheduled
+from pipeline.ports import IdempotencyRow
+
+_US_PER_S: Final = 1_000_000
+
+
+class BodyVerbs(Verbs):
+    """Of `IngestStore` and `LaneStore`."""
+
+    async def put_idempotency(self, rows: Sequence[IdempotencyRow]) -> list[IdempotencyRow]:
+        """Insert each row if its id is absent; return, in order, the rows that now stand."""
+        asked: dict[bytes, IdempotencyRow] = {}
+        for row in rows:
+            asked.setdefault(row.id, row)
+        stand = await all_of(self._put_idempotency(row) for row in asked.values())
+        by_id = {row.id: row for row in stand}
+        return [by_id[row.id] for row in rows]
+
+    async def _put_idempotency(self, row: IdempotencyRow) -> IdempotencyRow:
+        done = await self._session.write_if(
+            "put_idempotency", (UUID(bytes=row.id), row.body_hash, row.born)
+        )
+        if done.is_applied:
+            return row
+        return IdempotencyRow(row.id, done.stood["body_hash"], Instant(done.stood["born"]))
+
+    async def write_messages(self, core: Core, rows: Sequence[MessageRow]) -> None:
+        """Store bodies; an id that is there already keeps its first row."""
+        self._known(core)
+        life_s = self._windows.messages_ttl_ms // 1_000
+        await self._write_rows(
+            "insert_message",
+            [
+                (UUID(bytes=pk), id_, born, group, body, life_s + _wait_s(born, body))
+                for id_, pk, born, group, body in rows
+            ],
+        )
+
+    async def read_bodies(
+        self, core: Core, keys: Sequence[tuple[PartitionKey, MessageId]]
+    ) -> dict[MessageId, Body]:
+        """Return the bodies that exist, by id; of one that was edited the newest edition."""
+        self._known(core)
+        found = await all_of(
+            self._session.read("select_body", (UUID(bytes=pk), id_)) for pk, id_ in keys
+        )
+        return {id_: Body(rows[0][0]) for (_pk, id_), rows in zip(keys, found, strict=True) if rows}
+
+    async def write_editions(self, core: Core, rows: Sequence[EditionRow]) -> None:
+        """Note what messages would hold if they were edited; nobody reads it until confirmed."""
+        self._known(core)
+        await self._write_rows(
+            "insert_draft", [(UUID(bytes=row.pk), row.id, row.at, row.body) for row in rows]
+        )
+
+    async def confirm_editions(self, core: Core, keys: Sequence[EditionKey]) -> None:
+        """Let these editions count: of two of one message the later stays."""
+        self._known(core)
+        drafts = await all_of(
+            self._session.read("select_draft", (UUID(bytes=key.pk), key.id, key.at)) for key in keys
+        )
+        life_s = self._windows.messages_ttl_ms // 1_000
+        await self._write_rows(
+            "insert_edition",
+            [
+                # The timestamp decides between two; it is that of the command.
+                (
+                    *(UUID(bytes=key.pk), key.id, FIRST_ID, rows[0][0]),
+                    *(life_s + _wait_s(key.at, Body(rows[0][0])), key.at),
+                )
+                for key, rows in zip(keys, drafts, strict=True)
+                if rows
+            ],
+        )
+
+
+def _wait_s(since: Instant, body: Body) -> int:
+    """Return how much longer than others a body is needed: until it is due, at most."""
+    try:
+        expires_at = expiry_of(body) if is_scheduled(body) else None
+    except msgspec.MsgspecError:
+        # What nobody can read lives as long as others; whoever reads it will say so.
+        return 0
+    return 0 if expires_at is None else max(0, (expires_at - since) // _US_PER_S)

@@ -1,0 +1,92 @@
+"""Rows of one small cell each: lanes, heartbeats, books, events."""
+
+from collections.abc import Sequence
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from cluster.scylla.keys import Kind
+from cluster.scylla.verbs import Verbs, all_of
+from cluster.topology.generation import Core
+from pipeline.instant import Instant
+from pipeline.lane_id import LaneId
+from pipeline.later import TimelineEvent
+from pipeline.lifecycle import Step
+from pipeline.limits import OWNER_TTL_MS
+from pipeline.message import MessageId, PartitionKey, TimelineRow
+from pipeline.ports import Beat, BookCell
+
+_pack: Final = msgspec.msgpack.Encoder().encode
+_unpack_book: Final = msgspec.msgpack.Decoder(tuple[int, bytes]).decode
+
+
+class CellVerbs(Verbs):
+    """Of `IngestStore` and `LaneStore`."""
+
+    async def announce_lane(self, lane: LaneId) -> None:
+        """Note that the lane exists."""
+        place = self._keys.of_core(Core(lane.node, lane.shard), "lanes")
+        await self._session.write("insert_lane", (place, lane.generation, str(lane)))
+
+    async def read_lanes(self, core: Core, generation: int) -> list[LaneId]:
+        """Return every lane of the core that was announced."""
+        place = self._keys.of_core(core, "lanes")
+        rows = await self._session.read("select_lanes", (place, generation))
+        return [LaneId.parse(name) for (name,) in rows]
+
+    async def beat(self, core: Core, beat: Beat) -> None:
+        """Write the heartbeat row of a process that serves the core."""
+        place = self._keys.of_core(core, "owners")
+        await self._session.write("insert_beat", (place, *beat, OWNER_TTL_MS // 1_000))
+
+    async def read_owners(self, core: Core) -> list[Beat]:
+        """Return the heartbeat rows of the processes that serve the core."""
+        rows = await self._session.read("select_owners", (self._keys.of_core(core, "owners"),))
+        return [Beat(*row) for row in rows]
+
+    async def write_books(self, lane: LaneId, cells: Sequence[BookCell]) -> None:
+        """Write cells; of two with the same (book, lane) the higher as_of stays."""
+        key = self._keys.of_lane(lane, Kind.BOOKS)
+        await self._write_rows(
+            "insert_book",
+            # One cell and its timestamp: nothing of two writes is ever mixed.
+            [(key, cell.book, _pack((cell.as_of, cell.counts)), cell.as_of + 1) for cell in cells],
+        )
+
+    async def read_books(self, lane: LaneId, books: Sequence[str]) -> list[BookCell]:
+        """Return the cells that exist."""
+        key = self._keys.of_lane(lane, Kind.BOOKS)
+        found = await all_of(self._session.read("select_book", (key, book)) for book in books)
+        return [BookCell(book, *_unpack_book(cell)) for rows in found for book, cell in rows]
+
+    async def read_folds(
+        self, core: Core, keys: Sequence[tuple[PartitionKey, MessageId]]
+    ) -> dict[MessageId, Step]:
+        """Return the largest step of each message that has one, at QUORUM."""
+        self._known(core)
+        found = await all_of(
+            self._session.read("select_fold", (UUID(bytes=pk), id_)) for pk, id_ in keys
+        )
+        return {id_: Step(rows[0][0]) for (_pk, id_), rows in zip(keys, found, strict=True) if rows}
+
+    async def read_timelines(
+        self, core: Core, keys: Sequence[tuple[PartitionKey, MessageId]]
+    ) -> dict[MessageId, list[TimelineEvent]]:
+        """Return all events of each message, by step, at QUORUM."""
+        self._known(core)
+        found = await all_of(
+            self._session.read("select_events", (UUID(bytes=pk), id_)) for pk, id_ in keys
+        )
+        return {
+            id_: [TimelineEvent(Instant(at), Step(step), detail) for at, step, detail in rows]
+            for (_pk, id_), rows in zip(keys, found, strict=True)
+        }
+
+    async def project(self, core: Core, rows: Sequence[TimelineRow]) -> None:
+        """Write timeline rows.  Writing one twice is harmless."""
+        self._known(core)
+        await self._write_rows(
+            "insert_event",
+            [(UUID(bytes=pk), id_, step, at, detail) for id_, pk, step, at, detail in rows],
+        )
