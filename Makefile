@@ -64,6 +64,11 @@ fast-tests: $(STAMP)
 test: check simulate ## everything: check, 3,000 seeds, property, integration, chaos and acceptance tests
 	$(BIN)/python -m pytest $(SLOW_TESTS)
 
+# Fetches the server's jars into .venv once; needs a JDK 17 and Maven.
+.PHONY: test-cassandra
+test-cassandra: $(STAMP) ## the ScyllaDB store on a real server: Apache Cassandra behind a sharding front
+	$(BIN)/python -m pytest -q tests/cassandra
+
 .PHONY: simulate
 simulate: SEEDS ?= 0:+3000
 simulate: $(STAMP) ## the lane under random faults: SEEDS=0:+3000, or SEEDS=7 for that one again

@@ -1,0 +1,124 @@
+"""A keyspace for tests, and the stores that were opened on it."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from cluster.runtime.clock import SystemClock
+from cluster.scylla import generations, schema
+from cluster.scylla.session import ScyllaSession, make_cluster
+from cluster.scylla.settings import ScyllaSettings
+from cluster.scylla.store import ScyllaStore
+from cluster.scylla.topology_source import picture_of
+from cluster.topology.generation import Generation
+from pipeline.limits import Windows
+from tests.cassandra.front import Break, Fronts, Rule
+from tests.contract.store_under_test import Store
+
+KEYSPACE = "shardpost_tests"
+WINDOWS = Windows()
+
+
+def is_write(text: str) -> bool:
+    """Return whether a statement writes what a verb was asked to write."""
+    # That a slice is there is noted before; if that fails the rows are not written at all.
+    return text.startswith(("INSERT", "UPDATE")) and " slices " not in text
+
+
+class Keyspace:
+    """A keyspace that is made once and emptied before each test."""
+
+    def __init__(self, hosts: list[str], *, replication_factor: int) -> None:
+        self.settings = ScyllaSettings(hosts=tuple(hosts), keyspace=KEYSPACE)
+        self._cluster = make_cluster(self.settings)
+        self._session: Any = self._cluster.connect()
+        [datacenter] = {host.datacenter for host in self._cluster.metadata.all_hosts()}
+        schema.create_keyspace(self._session, KEYSPACE, {datacenter: replication_factor})
+        self._session.set_keyspace(KEYSPACE)
+        schema.migrate(self._session, WINDOWS)
+        schema.check(self._session, WINDOWS)
+        tables = self._cluster.metadata.keyspaces[KEYSPACE].tables
+        self._tables = sorted(set(tables) - {"schema_versions"})
+
+    @property
+    def driver_session(self) -> Any:
+        """Return a session of the driver, for what no store has a verb for."""
+        return self._session
+
+    def empty(self) -> None:
+        """Remove every row."""
+        looks = [
+            (table, self._session.execute_async(f"SELECT * FROM {table} LIMIT 1"))
+            for table in self._tables
+        ]
+        for table, look in looks:
+            if look.result().one() is not None:
+                self._session.execute(f"TRUNCATE {table}")
+
+    def close(self) -> None:
+        self._cluster.shutdown()
+
+
+def port_of(store: ScyllaStore) -> Store:
+    """Return the store as actors see it: that it has every verb is told by its type."""
+    return store
+
+
+class ScyllaData:
+    """What a contract needs: stores of several processes on the same, empty tables."""
+
+    def __init__(self, keyspace: Keyspace, fronts: Fronts) -> None:
+        self.keyspace = keyspace
+        self.fronts = fronts
+        self.clock = SystemClock()
+        self.windows = WINDOWS
+        self._sessions: list[ScyllaSession] = []
+        self._generation: Generation | None = None
+
+    async def begin(self) -> None:
+        """Empty the tables and publish the first generation."""
+        await asyncio.to_thread(self.keyspace.empty)
+        session = await self.session()
+        picture = picture_of(session)
+        self._generation = Generation(
+            number=1,
+            starts_at=self.clock.now(),
+            prompt_ms=WINDOWS.prompt_ms,
+            nodes=picture.nodes,
+            ring=picture.ring,
+        )
+        assert await generations.publish(session, self._generation)
+
+    @property
+    def generation(self) -> Generation:
+        assert self._generation is not None
+        return self._generation
+
+    async def session(self) -> ScyllaSession:
+        session = await ScyllaSession.connect(self.keyspace.settings)
+        self._sessions.append(session)
+        return session
+
+    async def open(self) -> ScyllaStore:
+        return await ScyllaStore.open(
+            await self.session(), self.generation, clock=self.clock, windows=self.windows
+        )
+
+    async def open_queries(self) -> Any:
+        # What lanes and people ask alike; the rest is named in test_contract.py.
+        return await self.open()
+
+    async def close(self) -> None:
+        for session in self._sessions:
+            await session.close()
+
+    @contextmanager
+    def losing_the_answer(self, store: object) -> Iterator[None]:
+        with self.fronts.breaking(Rule(Break.LOSE, is_write)):
+            yield
+
+    @contextmanager
+    def refusing_writes(self, store: object) -> Iterator[None]:
+        with self.fronts.breaking(Rule(Break.REFUSE, is_write)):
+            yield
