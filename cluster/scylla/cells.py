@@ -58,7 +58,7 @@ class CellVerbs(Verbs):
         """Return the cells that exist."""
         key = self._keys.of_lane(lane, Kind.BOOKS)
         found = await all_of(self._session.read("select_book", (key, book)) for book in books)
-        return [BookCell(book, *_unpack_book(cell)) for rows in found for book, cell in rows]
+        return [book_cell(book, cell) for rows in found for book, cell in rows]
 
     async def read_folds(
         self, core: Core, keys: Sequence[tuple[PartitionKey, MessageId]]
@@ -90,3 +90,9 @@ class CellVerbs(Verbs):
             "insert_event",
             [(UUID(bytes=pk), id_, step, at, detail) for id_, pk, step, at, detail in rows],
         )
+
+
+def book_cell(book: str, packed: bytes) -> BookCell:
+    """Return the cell of a row of `books`."""
+    as_of, counts = _unpack_book(packed)
+    return BookCell(book, as_of, counts)

@@ -7,6 +7,7 @@ from typing import Any
 
 from cluster.runtime.clock import SystemClock
 from cluster.scylla import generations, schema
+from cluster.scylla.queries import ScyllaQueries
 from cluster.scylla.session import ScyllaSession, make_cluster
 from cluster.scylla.settings import ScyllaSettings
 from cluster.scylla.store import ScyllaStore
@@ -105,9 +106,10 @@ class ScyllaData:
             await self.session(), self.generation, clock=self.clock, windows=self.windows
         )
 
-    async def open_queries(self) -> Any:
-        # What lanes and people ask alike; the rest is named in test_contract.py.
-        return await self.open()
+    async def open_queries(self) -> ScyllaQueries:
+        return ScyllaQueries(
+            await self.session(), self.generation, clock=self.clock, windows=self.windows
+        )
 
     async def close(self) -> None:
         for session in self._sessions:

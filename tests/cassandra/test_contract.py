@@ -9,6 +9,7 @@ from tests.contract.editions import EditionsContract
 from tests.contract.ingest_store import IngestStoreContract
 from tests.contract.journal import JournalContract
 from tests.contract.lane_store import LaneStoreContract
+from tests.contract.query_store import QueryStoreContract
 from tests.contract.receipts import ReceiptsContract, SuppressionsContract
 from tests.contract.segments import SegmentsContract
 from tests.contract.timers import TimersContract
@@ -25,6 +26,10 @@ class TestScyllaJournal(JournalContract):
 
 
 class TestScyllaLaneStore(LaneStoreContract):
+    pass
+
+
+class TestScyllaQueries(QueryStoreContract):
     pass
 
 
