@@ -65,7 +65,9 @@ def _channels(name: str, settings: Settings) -> list[str]:
     named = settings.connectors[name].channels
     if named:
         return list(named)
-    taken = {one for other in settings.connectors.values() for one in other.channels}
+    taken = {
+        one for other in settings.connectors.values() if other.weight for one in other.channels
+    }
     return [one for one in CHANNELS if one not in taken]
 
 
@@ -82,7 +84,9 @@ def _report(
         is_enabled=connector.enabled,
         weight=connector.weight,
         share_percent={
-            one: round(100 * connector.weight / weights[one]) if connector.enabled else 0
+            one: round(100 * connector.weight / weights[one])
+            if connector.enabled and weights[one]
+            else 0
             for one in channels
         },
         fallback=list(connector.fallback),

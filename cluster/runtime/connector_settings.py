@@ -127,7 +127,7 @@ class _Connector(BaseModel):
     # The kill switch: nothing goes out by a connector that is switched off.
     enabled: bool = True
     # Its part of what the connectors of a channel share.
-    weight: WholeNumber = Field(default=1, ge=1, le=CONNECTOR_WEIGHT_MAX)
+    weight: WholeNumber = Field(default=1, ge=0, le=CONNECTOR_WEIGHT_MAX)
     # Where what it certainly did not take may go, in this order.
     fallback: Annotated[tuple[ConnectorName, ...], *Listed] = Field(
         default=(), max_length=FALLBACKS_MAX

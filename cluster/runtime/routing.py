@@ -16,9 +16,16 @@ _NUMBER: Final = "number"
 def connector_routes(connectors: Mapping[str, ConnectorSettings]) -> list[ConnectorRoute]:
     """Return every connector as the choice sees it.
 
-    Raises `SettingInvalid` if a fallback is no other connector, or takes other recipients.
+    Raises `SettingInvalid` if a fallback is no other connector, or takes other recipients, and if
+    nothing could ever go out by a connector.
     """
+    fallbacks = {other for connector in connectors.values() for other in connector.fallback}
     for name, connector in connectors.items():
+        if not connector.weight and name not in fallbacks:
+            raise SettingInvalid(
+                f"connectors.{name}.weight is 0, and no connector names it as its fallback: nothing"
+                " would go out by it"
+            )
         for other in connector.fallback:
             where = f"connectors.{name}.fallback"
             if other == name or other not in connectors:

@@ -153,7 +153,7 @@ class Settings(BaseModel):
     def has_way_out(self, channel: str) -> bool:
         """Return whether a connector takes the channel: by its name, or as one of those left."""
         return any(
-            channel in connector.channels or not connector.channels
+            connector.weight and (channel in connector.channels or not connector.channels)
             for connector in self.connectors.values()
         )
 

@@ -42,12 +42,12 @@ class ConnectorRoute:
 
     name: str
     channels: frozenset[str]  # empty: what no other connector names
-    weight: int = 1
+    weight: int = 1  # 0: nothing but what falls back to it
     is_enabled: bool = True
     fallback: tuple[str, ...] = ()  # where what it certainly did not take may go, in this order
 
     def __post_init__(self) -> None:
-        assert 1 <= self.weight <= CONNECTOR_WEIGHT_MAX
+        assert 0 <= self.weight <= CONNECTOR_WEIGHT_MAX
         assert len(self.fallback) <= FALLBACKS_MAX
 
 
@@ -67,8 +67,9 @@ class ConnectorChoice:
 
     def __init__(self, channel: str, routes: Sequence[ConnectorRoute]) -> None:
         self._enabled = frozenset(route.name for route in routes if route.is_enabled)
-        named = [route for route in routes if channel in route.channels]
-        own = named or [route for route in routes if not route.channels]
+        sharing = [route for route in routes if route.weight]
+        named = [route for route in sharing if channel in route.channels]
+        own = named or [route for route in sharing if not route.channels]
         self._own = {route.name: route.weight for route in own}
         self._fallback = {route.name: route.fallback for route in own}
         known = {route.name for route in routes}

@@ -91,7 +91,7 @@ def test_a_fallback_is_another_connector(name: str) -> None:
     [
         *({"rate": 0}, {"rate": -1}, {"rate": True}, {"rate": 2_000_000}, {"rate": float("nan")}),
         *({"burst": 5}, {"rate": 1, "burst": 0}, {"in_flight_max": 0}, {"in_flight_max": 1.5}),
-        *({"weight": 0}, {"weight": 1_001}, {"fallback": ("Not A Name",)}, {"sender_rate": 0}),
+        *({"weight": -1}, {"weight": 1_001}, {"fallback": ("Not A Name",)}, {"sender_rate": 0}),
         *({"fallback": tuple("abcdefghi")}, {"destination_in_flight_max": 0}),
     ],
     ids=str,
@@ -104,3 +104,10 @@ def test_what_cannot_be_is_refused(fields: dict[str, Any]) -> None:
 def test_settings_with_a_fallback_that_cannot_be_are_refused_at_the_door() -> None:
     with pytest.raises(ValidationError, match=r"connectors\.a\.fallback names 'b'"):
         Settings(connectors={"a": _connector(fallback=("b",))})
+
+
+def test_one_without_weight_must_be_a_fallback_of_another() -> None:
+    spare = _connector(weight=0)
+    assert len(connector_routes({"a": _connector(fallback=("b",)), "b": spare})) == 2
+    with pytest.raises(SettingInvalid, match=r"connectors\.b\.weight is 0, and no connector"):
+        connector_routes({"a": _connector(), "b": spare})

@@ -143,3 +143,18 @@ def test_a_fallback_is_another_connector(fallback: str) -> None:
 def test_every_connector_that_a_channel_reaches_has_its_name_once() -> None:
     reached = ConnectorChoice("sms", [*BACKED, _route("d", fallback=("a", "b"))]).names
     assert list(reached) == ["a", "d", "b", "c"]
+
+
+def test_one_without_weight_gets_only_what_falls_back_to_it() -> None:
+    first, spare = _route("a", fallback=("b",)), _route("b", weight=0)
+    connectors = ConnectorChoice("sms", [first, spare])
+    assert set(_of(connectors.choose(IDS, ONES, healthy=EVERYBODY)).values()) == {"a"}
+    assert set(_of(connectors.choose(IDS, ONES, healthy={"b"})).values()) == {"b"}
+    refused = connectors.choose(IDS[:2], [2, 2], healthy=EVERYBODY, refused_by={1: ["a"]})
+    assert _of(refused) == {0: "a", 1: "b"}
+
+
+def test_one_without_weight_takes_no_channel_from_those_that_name_none() -> None:
+    spare, rest = _route("b", weight=0), _route("d", "", fallback=("b",))
+    choice = ConnectorChoice("sms", [spare, rest]).choose(IDS, ONES, healthy=EVERYBODY)
+    assert set(_of(choice).values()) == {"d"}
