@@ -70,7 +70,9 @@ def running_cluster(
     fronts = Fronts([Front(server.address, BACKEND_PORT) for server in servers])
     try:
         for server in servers:
-            server.start()
+            server.spawn()
+        for server in servers:
+            server.wait_until_ready()
         fronts.start()
         yield Cluster(servers, fronts)
         fronts.stop()

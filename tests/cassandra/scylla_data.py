@@ -1,6 +1,7 @@
 """A keyspace for tests, and the stores that were opened on it."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,7 @@ from tests.contract.store_under_test import Store
 
 KEYSPACE = "shardpost_tests"
 WINDOWS = Windows()
+AGREEMENT_S_MAX = 30
 
 
 def is_write(text: str) -> bool:
@@ -34,6 +36,7 @@ class Keyspace:
         self.settings = ScyllaSettings(hosts=tuple(hosts), keyspace=KEYSPACE)
         self._cluster = make_cluster(self.settings)
         self._session: Any = self._cluster.connect()
+        self._wait_for_agreement(len(hosts))
         [datacenter] = {host.datacenter for host in self._cluster.metadata.all_hosts()}
         schema.create_keyspace(self._session, KEYSPACE, {datacenter: replication_factor})
         self._session.set_keyspace(KEYSPACE)
@@ -41,6 +44,28 @@ class Keyspace:
         schema.check(self._session, WINDOWS)
         tables = self._cluster.metadata.keyspaces[KEYSPACE].tables
         self._tables = sorted(set(tables) - {"schema_versions"})
+
+    def _wait_for_agreement(self, node_count: int) -> None:
+        """Wait until every node knows all others: what is made before may be gone again."""
+        deadline = time.monotonic() + AGREEMENT_S_MAX  # noqa: TID251 -- real processes
+        while not self._agree(node_count):
+            assert time.monotonic() < deadline, "the nodes do not agree on a schema"  # noqa: TID251
+            time.sleep(0.2)  # noqa: TID251
+
+    def _agree(self, node_count: int) -> bool:
+        self._cluster.refresh_nodes()
+        hosts = self._cluster.metadata.all_hosts()
+        if len(hosts) != node_count or not all(host.is_up for host in hosts):
+            return False
+        versions = set()
+        for host in hosts:
+            peers = self._session.execute("SELECT schema_version FROM system.peers", host=host)
+            seen = [row[0] for row in peers]
+            if len(seen) != node_count - 1:
+                return False
+            mine = self._session.execute("SELECT schema_version FROM system.local", host=host)
+            versions |= {*seen, mine.one()[0]}
+        return len(versions) == 1
 
     @property
     def driver_session(self) -> Any:

@@ -24,11 +24,13 @@ KILLS_AT = (150, 500)
 AGAIN_S = 0.1
 
 
-@pytest.fixture
-async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
-    """Return a node that acknowledges what is on its disk."""
+@pytest.fixture(params=[1, 3])
+async def cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Cluster]:
+    """Return nodes that acknowledge what is on their disks."""
     with running_cluster(
-        tmp_path_factory.mktemp("killed"), node_count=1, commitlog_sync=SYNC_GROUP
+        tmp_path_factory.mktemp("killed"), node_count=request.param, commitlog_sync=SYNC_GROUP
     ) as cluster:
         yield cluster
 
@@ -36,10 +38,10 @@ async def cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Clu
 class Writers:
     """Lanes whose owner writes what it is to write, and repeats until the answer is definite."""
 
-    def __init__(self, store: ScyllaStore, lanes: list[LaneId], rows: Rows) -> None:
+    def __init__(self, store: ScyllaStore, lanes: list[LaneId], rows: list[Rows]) -> None:
         self.store = store
         self.lanes = lanes
-        self.rows = rows
+        self.rows = dict(zip(lanes, rows, strict=True))
         self.acknowledged = 0
         self.repeated = 0
         self.submitted: dict[LaneId, list[bytes]] = {lane: [] for lane in lanes}
@@ -49,7 +51,7 @@ class Writers:
             body = b"%s/%d" % (str(lane).encode(), seq)
             while not await self._done(lane, seq, body):  # noqa: ASYNC110
                 await asyncio.sleep(AGAIN_S)
-            [id_] = self.rows.ids(1)
+            [id_] = self.rows[lane].ids(1)
             while not await self._submitted(lane, id_):  # noqa: ASYNC110
                 await asyncio.sleep(AGAIN_S)
             self.submitted[lane].append(id_)
@@ -74,13 +76,17 @@ class Writers:
 
 async def test_a_killed_node_loses_nothing_that_was_acknowledged(cluster: Cluster) -> None:
     chance = seeded_random()
-    keyspace = await asyncio.to_thread(Keyspace, cluster.hosts, replication_factor=1)
+    keyspace = await asyncio.to_thread(
+        Keyspace, cluster.hosts, replication_factor=len(cluster.servers)
+    )
     data = ScyllaData(keyspace, cluster.fronts)
     try:
         await data.begin()
         store = await data.open()
-        rows = Rows(data.generation, data.generation.cores[0])
-        lanes = [rows.lane(band=f"bulk-{number}") for number in range(LANES)]
+        # Lanes of every core, so that whichever node is killed is some lane's coordinator.
+        cores = data.generation.cores
+        rows = [Rows(data.generation, cores[number % len(cores)]) for number in range(LANES)]
+        lanes = [mine.lane(band=f"bulk-{number}") for number, mine in enumerate(rows)]
         for lane in lanes:
             assert await store.open_segment(lane, 0, epoch=1, owner=OWNER_A)
         writers = Writers(store, lanes, rows)
@@ -90,7 +96,7 @@ async def test_a_killed_node_loses_nothing_that_was_acknowledged(cluster: Cluste
             writing = asyncio.gather(*(writers.write(lane) for lane in lanes))
             for kill_at in KILLS_AT:
                 await until(lambda at=kill_at: writers.acknowledged >= at)  # type: ignore[misc]
-                [server] = cluster.servers
+                server = chance.choice(cluster.servers)
                 await asyncio.to_thread(server.stop, signal.SIGKILL)
                 await asyncio.to_thread(server.start)
             await asyncio.wait_for(writing, 240)
