@@ -20,7 +20,7 @@ from cluster.local.store import LocalStore
 from cluster.runtime.clock import SystemClock
 from pipeline.command import decode_command
 from pipeline.connectors.webhook.receipt import SignatureCheck
-from pipeline.errors import StoreUnavailable
+from pipeline.errors import SettingInvalid, StoreUnavailable
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
 from pipeline.later import ReceiptRow
@@ -219,7 +219,7 @@ async def test_what_is_too_long_or_nowhere_is_refused(tmp_path: Path) -> None:
 async def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
     async with side_of(tmp_path, ReceiptTerms()) as side:
         second = ReceiptEndpoint(host="127.0.0.1", port=side.port)
-        with pytest.raises(OSError, match="in use"):
+        with pytest.raises(SettingInvalid, match=f"receipts.port = {side.port}: another program"):
             await second.start(_never)
 
 
