@@ -6,7 +6,7 @@ from hashlib import blake2b
 from typing import Final
 from uuid import UUID
 
-from cluster.topology.generation import Core, Generation
+from cluster.topology.generation import Core, CoreUnknown, Generation
 from pipeline.lane_id import LaneId
 
 _LANES_MAX: Final = 4_096
@@ -32,7 +32,13 @@ class Keys:
         self._forge = lru_cache(_LANES_MAX)(self._forged)
 
     def of_lane(self, lane: LaneId, kind: Kind, number: int = 0) -> UUID:
-        """Return the key of a lane's partition."""
+        """Return the key of a lane's partition.
+
+        Raises `CoreUnknown` for a lane of another generation: in this one's ring its rows would be
+        looked for where they never were.
+        """
+        if lane.generation != self._generation.number:
+            raise CoreUnknown(f"lane {lane} is not of generation {self._generation.number}")
         core = Core(lane.node, lane.shard)
         return self._forge(core, f"{lane}/{int(kind)}/{number}")
 

@@ -1,6 +1,9 @@
 """Keys of lanes and cores: where they lie, and that no two meet."""
 
+import pytest
+
 from cluster.scylla.keys import Keys, Kind
+from cluster.topology.generation import CoreUnknown
 from pipeline.lane_id import LaneId
 from tests.support.topologies import make_generation
 
@@ -39,3 +42,9 @@ def test_a_lane_keeps_its_keys() -> None:
     lane = LaneId(1, core.node, core.shard, "sms", "urgent")
     # Rows lie under it in every cluster that there is.
     assert Keys(GENERATION).of_lane(lane, Kind.SEGMENT, 7).hex == "12efa01412647f6288668c3884befbaa"
+
+
+def test_a_lane_of_another_generation_is_refused() -> None:
+    core = GENERATION.cores[0]
+    with pytest.raises(CoreUnknown, match="not of generation 1"):
+        Keys(GENERATION).of_lane(LaneId(2, core.node, core.shard, "sms", "urgent"), Kind.BUFFER)
