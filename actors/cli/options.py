@@ -61,7 +61,7 @@ AtOption = Annotated[
 ]
 WindowOption = Annotated[
     str | None,
-    typer.Option(help="Template: hours it may be due in: 'mon-fri 09:00-18:00; sat 10:00-14:00'."),
+    typer.Option(help="Template: hours it may go out in: 'mon-fri 09:00-18:00; sat 10:00-14:00'."),
 ]
 TimeZoneOption = Annotated[
     str | None, typer.Option(help="Template: of --window and --at, such as Europe/Paris.")
