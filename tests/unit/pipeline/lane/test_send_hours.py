@@ -4,14 +4,12 @@ from datetime import UTC, datetime
 
 import pytest
 
-from pipeline.command import CommandKind
 from pipeline.instant import Instant, later
 from pipeline.lane import actions as act
 from pipeline.lane.send_hours import SendHours
-from pipeline.later import GroupOrder
 from pipeline.message import Body, Submission, TimerRow, decode_body, encode_body, hours_of
 from tests.support.fake_clock import NOW
-from tests.support.lane_story import GROUP, WINDOWS, LaneStory, id_of
+from tests.support.lane_story import LaneStory, id_of
 from tests.support.lane_world import body_of
 
 # It is 22:13:20 of a Tuesday where the recipient lives.
@@ -82,17 +80,6 @@ def test_what_is_tried_again_within_the_hours_is_not_put_off() -> None:
 def test_what_would_be_tried_again_after_its_end_has_expired() -> None:
     story = story_of("a", ends_ms=60_000).tell("ring:a applied HAND:a +39500 deferred")
     story.tell("SAYS:a=DEFER,a=EXPIRE")
-
-
-def test_heads_of_a_paused_group_leave_room_for_others() -> None:
-    story = LaneStory()
-    story.orders.append(GroupOrder(GROUP, CommandKind.PAUSE, NOW, b"p" * 16, "ada"))
-    story.lane.decisions.on_orders(story.orders)
-    for start in range(0, 8 * WINDOWS.read_ahead_rows_max, 4):
-        some = ",".join(f"m{n}~{n}" for n in range(start, start + 4))
-        story.tell(f"more:{some} folds bodies:{some} NOCLAIM")
-        story.asked_for(act.ReadRows)
-    assert story.lane.backlog_count == 0
 
 
 def test_a_body_without_a_window_is_not_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
