@@ -61,13 +61,16 @@ fast-tests: $(STAMP)
 	$(BIN)/python -m pytest -q $(PARALLEL) $(FAST_TESTS)
 
 .PHONY: test
-test: check simulate ## everything: check, 3,000 seeds, property, integration, chaos and acceptance tests
+test: check simulate test-cassandra ## everything: check, 3,000 seeds, a real server, property, integration, chaos, acceptance
 	$(BIN)/python -m pytest $(SLOW_TESTS)
 
-# Fetches the server's jars into .venv once; needs a JDK 17 and Maven.
-.PHONY: test-cassandra
+# Both fetch the server's jars into .venv once, and need a JDK 17 and Maven.
+.PHONY: test-cassandra test-cluster
 test-cassandra: $(STAMP) ## the ScyllaDB store on a real server: Apache Cassandra behind a sharding front
-	$(BIN)/python -m pytest -q tests/cassandra
+	$(BIN)/python -m pytest -q -m "not three_nodes" tests/cassandra
+
+test-cluster: $(STAMP) ## the same on three nodes that are killed and come back: some minutes
+	$(BIN)/python -m pytest -q -m three_nodes tests/cassandra
 
 .PHONY: simulate
 simulate: SEEDS ?= 0:+3000

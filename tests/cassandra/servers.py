@@ -6,6 +6,7 @@ Every cluster has loopback addresses of its own, so that several run side by sid
 
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -24,6 +25,7 @@ _HOME: Final = _HERE.parents[1] / ".venv" / "cassandra"
 _HEAP: Final = "384M"
 _VNODES: Final = 16
 _FETCH_S_MAX: Final = 300
+_JAVA_VERSIONS: Final = ("11", "17")
 _START_S_MAX: Final = 120
 _LOOK_INTERVAL_S: Final = 0.1
 # OPTIONS, and the opcode that its answer has.
@@ -49,6 +51,8 @@ def fetched_jars() -> Path:
             f"{' and '.join(missing)} not found: install a JDK 17 and Maven"
             " (apt-get install openjdk-17-jdk-headless maven)"
         )
+    if (version := _java_version()) not in _JAVA_VERSIONS:
+        raise ServersMissing(f"Java is {version}, Cassandra wants 17: install a JDK 17")
     recipe = (_HERE / "pom.xml").read_text(encoding="utf-8")
     jars, stamp = _HOME / "lib", _HOME / "fetched.xml"
     if stamp.exists() and stamp.read_text(encoding="utf-8") == recipe:
@@ -70,6 +74,20 @@ def fetched_jars() -> Path:
         raise ServersMissing(f"Maven fetched no Cassandra: {fetching.stdout[-500:]}")
     stamp.write_text(recipe, encoding="utf-8")
     return jars
+
+
+def _java_version() -> str:
+    """Return the first number of Java's version, or what it says instead of one."""
+    told = subprocess.run(
+        ["java", "-version"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    ).stdout
+    found = re.search(r'version "(\d+)', told)
+    return found[1] if found else told[:80]
 
 
 @dataclass
