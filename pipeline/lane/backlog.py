@@ -13,6 +13,8 @@ and the cursor comes by.  What has come due has a bound of its own, and goes fir
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from itertools import islice
 
+from msgspec.structs import replace
+
 from pipeline.instant import Instant
 from pipeline.lane.actions import Action
 from pipeline.lane.bodyless import Bodyless
@@ -202,7 +204,7 @@ class Backlog:
         """Let the head of a line wait here, without its body, and take no room from others."""
         candidate = self._queue.pop(id_)
         assert candidate is not None, id_
-        self.later.add(id_, candidate._replace(body=None, due_at=until))
+        self.later.add(id_, replace(candidate, body=None, due_at=until))
 
     # --- events -------------------------------------------------------------------------------
 
@@ -247,7 +249,7 @@ class Backlog:
             if hinted is None:
                 (fresh if body else fresh_bodyless)[id_] = candidate
             elif body:
-                self._let_claim(id_, candidate._replace(body=body))
+                self._let_claim(id_, candidate.with_body(body))
 
     def on_rows(self, page: BufferPage, *, through: Instant, offset: Instant) -> None:
         """See `Lane.on_rows`; `offset` is the journaled one."""

@@ -72,27 +72,25 @@ class Selection:
         taken, permits = self._admission.admit(connector, taken, waiting=waiting, now=now)
         if not taken:
             return None
-        self._backlog.claim(id_ for id_, _ in taken)
+        ids, candidates = [id_ for id_, _ in taken], [candidate for _, candidate in taken]
+        self._backlog.claim(ids)
         self._gate.on_submit(connector, now=now)
-        pks, borns, groups, folds, bodies, _, refused_by = zip(*(c for _, c in taken), strict=True)
-        steps: list[int] = (
-            [next_claim(fold) for fold in folds] if any(folds) else [_FIRST_CLAIM] * len(taken)
-        )
+        folds = [c.fold for c in candidates]
         window = Window(
             connector=connector,
-            message_ids=[id_ for id_, _ in taken],
-            partition_keys=pks,
-            borns=borns,
-            groups=groups,
-            steps=steps,
-            bodies=bodies,
+            message_ids=ids,
+            partition_keys=[c.pk for c in candidates],
+            borns=[c.born for c in candidates],
+            groups=[c.group for c in candidates],
+            steps=[next_claim(fold) for fold in folds]
+            if any(folds)
+            else [_FIRST_CLAIM] * len(taken),
+            bodies=[c.body for c in candidates],
             claimed_at=now,
             named_at=now,
             send_before=later(now, self._windows.send_deadline_ms),
             permits=permits,
-            refused_by={n: names for n, names in enumerate(refused_by) if names}
-            if any(refused_by)
-            else {},
+            refused_by={n: c.refused_by for n, c in enumerate(candidates) if c.refused_by},
         )
         window.add_claim_lines(builder, [(fold or 0) & EVENT_MASK for fold in folds])
         return window

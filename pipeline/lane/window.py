@@ -5,6 +5,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+from msgspec.structs import replace as changed
+
 from pipeline.instant import DurationMs, Instant, earlier
 from pipeline.lane.actions import HandOverWindow
 from pipeline.lane.entry import EntryBuilder
@@ -24,8 +27,11 @@ _NONE: Final[Mapping[int, str]] = MappingProxyType({})
 _REFUSAL_BYTES: Final = 2  # the position; the names are there once for all that share them
 
 
-class Candidate(NamedTuple):
-    """A message that may be claimed.  `fold` is its largest step, None: none; a body may lack."""
+class Candidate(Struct, frozen=True, gc=False):
+    """A message that may be claimed.  `fold` is its largest step, None: none; a body may lack.
+
+    A struct that the garbage collector need not look at: a lane holds many thousands of them.
+    """
 
     pk: PartitionKey
     born: Instant
@@ -37,7 +43,7 @@ class Candidate(NamedTuple):
 
     def at(self, fold: Step | None, refused_by: tuple[str, ...]) -> "Candidate":
         """Return it as it stands with this fold."""
-        return self._replace(fold=fold, refused_by=refused_by)
+        return changed(self, fold=fold, refused_by=refused_by)
 
     def with_body(self, body: Body) -> "Candidate":
         """Return it with its body.  Spelled out: every message that waited for one comes by."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from pipeline.instant import Instant, later
 from pipeline.lane.actions import Append, ReadSuppressions
@@ -127,7 +128,7 @@ def test_another_body_is_asked_about_again() -> None:
     id_, candidate = to(ANNE)
     world.ask((id_, candidate))
     world.answer(asked=[ANNE])
-    edited = (id_, candidate._replace(body=body_of("hello", recipient=BEN)))
+    edited = (id_, replace(candidate, body=body_of("hello", recipient=BEN)))
     assert world.suppressions.known([edited], NOW) == []
     assert world.ask(edited) == [key_of(BEN)]
 
@@ -188,7 +189,7 @@ def test_the_line_follows_what_the_message_went_through(fold: Step | None, step:
     builder = EntryBuilder()
     id_, candidate = to(ANNE)
     add_suppression_lines(
-        builder, [(id_, candidate._replace(fold=fold))], ["bounce"], room_bytes=1_000
+        builder, [(id_, replace(candidate, fold=fold))], ["bounce"], room_bytes=1_000
     )
     entry = builder.build(at=NOW, connector="file", checkpoint=None)
     assert list(entry.steps) == [step]
