@@ -9,6 +9,7 @@ machine sleeps; else they are written again, and the lane drops the copy.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import msgspec
 import structlog
@@ -49,6 +50,8 @@ from pipeline.message import Submission, is_ordered
 from pipeline.ports import Clock, IngestStore
 
 log = structlog.get_logger(__name__)
+
+ValueT = TypeVar("ValueT")
 
 _US_PER_MS = 1_000
 _MEASURE_US = 900_000
@@ -302,7 +305,11 @@ def _lane_rows(lane: LaneId, batch: LaneBatch) -> LaneRows:
         str(lane),
         list(batch.message_ids),
         None if batch.partition_keys is None else list(batch.partition_keys),
-        list(batch.borns),
-        list(batch.groups),
+        _once_if_alike(batch.borns),
+        _once_if_alike(batch.groups),
         bodies,
     )
+
+
+def _once_if_alike(values: Sequence[ValueT]) -> list[ValueT]:
+    return [values[0]] if values.count(values[0]) == len(values) else list(values)

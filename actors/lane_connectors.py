@@ -4,6 +4,7 @@ Whatever a connector does, each message of a window ends with one outcome.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import structlog
 
@@ -20,6 +21,8 @@ from pipeline.ports import Clock, Connector, QueryableConnector
 from pipeline.route.suppression import suppression_key
 
 log = structlog.get_logger(__name__)
+
+_ANSWERED: Final = b"\1"
 
 
 class LaneConnectors:
@@ -47,16 +50,19 @@ class LaneConnectors:
         unwanted: dict[int, str] = {}
 
         def report(positions: Sequence[int], outcomes: Outcomes) -> None:
-            for position in positions:
-                assert not answered[position], "an outcome was reported twice"
-                answered[position] = 1
+            if positions == range(count) and not any(answered):
+                answered[:] = _ANSWERED * count  # most windows are answered as a whole
+            else:
+                for position in positions:
+                    assert not answered[position], "an outcome was reported twice"
+                    answered[position] = 1
             for n, why in outcomes.unwanted.items():
                 unwanted[positions[n]] = why
             take(positions, outcomes)
 
         def report_rest(event: Event, detail: str) -> None:
-            rest = [n for n in range(count) if not answered[n]]
-            if rest:
+            if 0 in answered:
+                rest = [n for n in range(count) if not answered[n]]
                 report(rest, Outcomes.all_alike(event, len(rest), detail))
 
         if self._clock.now() > window.send_before:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Final, assert_never
+from typing import Any, Final, TypeVar, assert_never, cast
 
 import structlog
 
@@ -43,6 +43,8 @@ from pipeline.route.permits import LimitBook
 from pipeline.route.retry_policy import RetryPolicy
 
 log = structlog.get_logger(__name__)
+
+ValueT = TypeVar("ValueT")
 
 _RETRIES: Final = RetryPolicy()
 _US: Final = 1_000_000
@@ -153,14 +155,13 @@ class LaneRunner:
             self._lane.on_bare_doorbell()
             self._wake.set()
         else:
+            ids, count = cast(list[MessageId], rows.message_ids), len(rows.message_ids)
             self._lane.on_doorbell(
-                message_ids=[MessageId(id_) for id_ in rows.message_ids],
-                partition_keys=[
-                    PartitionKey(key) for key in rows.partition_keys or rows.message_ids
-                ],
-                borns=[Instant(born) for born in rows.borns],
-                groups=rows.groups,
-                bodies=[Body(body) for body in rows.bodies],
+                message_ids=ids,
+                partition_keys=cast(list[PartitionKey], rows.partition_keys or ids),
+                borns=cast(list[Instant], _of_each(rows.borns, count)),
+                groups=_of_each(rows.groups, count),
+                bodies=cast(list[Body], rows.bodies),
             )
             self._wake.set()
 
@@ -387,6 +388,10 @@ class LaneRunner:
             lane.on_read_failed()
         else:
             lane.on_rows(page, through=self._read_through)
+
+
+def _of_each(values: list[ValueT], count: int) -> list[ValueT]:
+    return values * count if len(values) == 1 else values
 
 
 def runner_report(runner: LaneRunner) -> Mapping[str, int | str | bool]:

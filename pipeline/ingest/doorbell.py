@@ -15,8 +15,8 @@ class LaneRows(msgspec.Struct, array_like=True, frozen=True):
     lane: str
     message_ids: list[bytes]
     partition_keys: list[bytes] | None  # None: they are the ids
-    borns: list[int]
-    groups: list[str]
+    borns: list[int]  # a single one is that of all rows
+    groups: list[str]  # the same
     bodies: list[bytes]
     due_ats: list[int] = []  # empty: all at once
 

@@ -203,19 +203,25 @@ async def test_what_a_connector_is_given_is_what_was_claimed(tmp_path: Path) -> 
 # --- work -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("times", [1, 3])
 @in_virtual_time
-async def test_a_doorbell_is_worked_on_at_once(tmp_path: Path) -> None:
+async def test_a_doorbell_is_worked_on_at_once(tmp_path: Path, times: int) -> None:
+    """What all its rows share is said once, or for each."""
     async with LaneActors.on(tmp_path) as world:
         runner = world.runner(await world.stores.open())
         world.begin(runner)
         await pass_time(100)
-        (id_,) = await world.accept(1)
-        bodies = await world.admin.port.read_bodies(world.core, [(PartitionKey(id_), id_)])
-        runner.ring(
-            LaneRows(str(world.lane), [id_], None, [world.clock.now()], [GROUP], [bodies[id_]])
+        ids = await world.accept(3)
+        found = await world.admin.port.read_bodies(
+            world.core, [(PartitionKey(id_), id_) for id_ in ids]
         )
+        bodies: list[bytes] = [found[id_] for id_ in ids]
+        borns: list[int] = [world.clock.now()] * times
+        runner.ring(LaneRows(str(world.lane), [*ids], None, borns, [GROUP] * times, bodies))
         await pass_time(1)
-        assert world.log == {id_: 1}
+        assert world.log == dict.fromkeys(ids, 1)
+        await pass_time(A_SECOND)
+        assert await world.states() == {"sent": 3}
 
 
 @pytest.mark.parametrize(
