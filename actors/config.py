@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from cluster.runtime.settings import Settings
+from cluster.runtime.settings import Settings, StoreKind
 from cluster.topology.generation import Core
 
 NAMESPACE: Final = "shardpost"
@@ -24,6 +24,15 @@ class PlatformConfig:
     settings: Settings
     # node -> machine, where the nodes of the ring are not all on the embedded machine
     machines: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sole_platform(self) -> bytes:
+        """The id by which a lane's owner is known to be of this platform, empty on a shared store.
+
+        Who holds the lock of an embedded store is the only platform there is; a ScyllaDB cluster
+        may have several, whose lanes are left alone as long as their heartbeats go on.
+        """
+        return self.platform_id if self.settings.store is StoreKind.LOCAL else b""
 
     def machine_of(self, core: Core) -> str:
         """Return the machine beside which the core's scheduler is placed."""

@@ -305,17 +305,17 @@ class RayActorWorld:
         }
         match key:
             case SchedulerKey(core, part):
-                machine = self._platform.machine_of(core)
-                if _has_machine(machine):
+                machine, machines = self._platform.machine_of(core), _machines()
+                if machine in machines:
                     options["label_selector"] = {MACHINE_LABEL: machine}
-                else:
+                elif len(machines) > 1:  # on a single machine there is no choice
                     log.warning("no_machine_for_core", actor=name, machine=machine)
                 _RemoteScheduler.options(**options).remote(
                     SchedulerConfig(
                         core=core,
                         actor_name=name,
                         owner=owner,
-                        platform_id=self._platform.platform_id,
+                        platform_id=self._platform.sole_platform,
                         windows=self._platform.settings.windows,
                         part=part,
                     ),
@@ -382,8 +382,10 @@ def _get(name: str) -> ActorHandle[Any]:
     return actor
 
 
-def _has_machine(machine: str) -> bool:
-    return any(
-        node["Alive"] and node["Labels"].get(MACHINE_LABEL) == machine
+def _machines() -> list[str | None]:
+    """Return beside which machine each raylet that lives stands."""
+    return [
+        node["Labels"].get(MACHINE_LABEL)
         for node in ray.nodes()  # type: ignore[no-untyped-call]
-    )
+        if node["Alive"]
+    ]

@@ -9,7 +9,7 @@ machine sleeps; else they are written again, and the lane drops the copy.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -69,6 +69,8 @@ class IngesterPorts:
     doorbells: Doorbells
     measure: Callable[[], ProcessorUse]  # since it was called last
     close: Callable[[], Awaitable[None]]
+    refusal: Callable[[], str | None] = lambda: None  # why nothing may be accepted now
+    warnings: Callable[[], Sequence[str]] = tuple  # what somebody should look at
 
 
 class Ingester:
@@ -118,7 +120,7 @@ class Ingester:
                 await ports.doorbells.close()
                 await ports.close()
 
-    async def check_health(self) -> Mapping[str, int]:
+    async def check_health(self) -> Mapping[str, Any]:
         """Return what a supervisor may want to see."""
         await self.start()
         self._measure()
@@ -130,6 +132,7 @@ class Ingester:
             "busy": self._use.busy,
             "idle": self._use.idle,
             "overloaded_lately": self._overloaded_lately,
+            "warnings": [] if self._ports is None else list(self._ports.warnings()),
         }
 
     def _measure(self) -> None:
@@ -154,6 +157,8 @@ class Ingester:
             return encode(Leaving())
         if ports is None:
             return encode(Overloaded(OVERLOADED_RETRY_AFTER_MS))
+        if (refusal := ports.refusal()) is not None:
+            return encode(Unanswered(refusal))
         count = len(chunk.bodies)
         if (
             self._messages_in_flight + count > INGEST_MESSAGES_IN_FLIGHT_MAX

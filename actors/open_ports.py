@@ -16,12 +16,11 @@ from actors.receipt_desk import ReceiptDesk
 from actors.receiver import CallbackDoor, Folder, ReceiverPorts
 from actors.registry import ActorWorld, RegistryPorts
 from actors.scheduler import SchedulerPorts
+from actors.stores import OpenedStore, open_store
 from cluster.egress.file_outbox import FileOutbox
 from cluster.egress.receipt_endpoint import ReceiptEndpoint
 from cluster.egress.smtp_bounce_folder import BounceFolder, BounceMailbox
 from cluster.local.bell import CoreBell
-from cluster.local.store import LocalStore
-from cluster.runtime.clock import SystemClock
 from cluster.runtime.connector_settings import SmtpConnectorSettings, WebhookConnectorSettings
 from cluster.runtime.processor import ProcessorMeter
 from cluster.runtime.routing import connector_routes, limit_book
@@ -37,23 +36,20 @@ from pipeline.route.receipts import ReceiptTerms
 OUTBOX = "outbox"
 
 
-def _open_store(platform: PlatformConfig) -> tuple[LocalStore, SystemClock]:
-    clock = SystemClock()
-    store = LocalStore.open(
-        Path(platform.data_folder), cores=None, clock=clock, windows=platform.settings.windows
-    )
-    return store, clock
+async def _open_store(platform: PlatformConfig) -> OpenedStore:
+    return await open_store(platform.settings, Path(platform.data_folder))
 
 
 async def open_ingester_ports(
     platform: PlatformConfig, *, find_bell: Callable[[str], Awaitable[Bell | None]]
 ) -> IngesterPorts:
     """Open an ingester's ports."""
-    store, clock = _open_store(platform)
+    opened = await _open_store(platform)
+    store, clock = opened.store, opened.clock
     settings = platform.settings
     return IngesterPorts(
         store=store,
-        generations=await store.read_generations(),
+        generations=opened.generations,
         channels=frozenset(channel for channel in CHANNELS if settings.has_way_out(channel)),
         clock=clock,
         chance=os.urandom,
@@ -64,7 +60,9 @@ async def open_ingester_ports(
             find_bell=find_bell,
             owner_refresh_ms=settings.windows.owner_refresh_ms,
         ),
-        close=store.close,
+        close=opened.close,
+        refusal=opened.refusal,
+        warnings=opened.warnings,
     )
 
 
@@ -77,7 +75,7 @@ async def open_scheduler_ports(
     find_bell: Callable[[str], Awaitable[Bell | None]],
 ) -> SchedulerPorts:
     """Open the ports of a core's scheduler."""
-    store, clock = _open_store(platform)
+    opened = await _open_store(platform)
     settings = platform.settings
     outbox = FileOutbox(Path(platform.data_folder) / OUTBOX)
     by_name = {
@@ -91,20 +89,21 @@ async def open_scheduler_ports(
         bell.take_down()
         for connector in by_name.values():
             await connector.close()
-        await store.close()
+        await opened.close()
 
     return SchedulerPorts(
-        store=store,
-        generations=await store.read_generations(),
+        store=opened.store,
+        generations=opened.generations,
         connectors=by_name,
         gates=_gates(settings, by_name),
         book=limit_book(settings.connectors),
         find_limiter=find_limiter,
         find_bell=find_bell,
         measure=ProcessorMeter().measure,
-        clock=clock,
+        clock=opened.clock,
         close=close,
         hang_bell=bell.hang,
+        warnings=opened.warnings,
     )
 
 
@@ -144,21 +143,26 @@ async def open_receiver_ports(platform: PlatformConfig) -> ReceiverPorts:
                 )
             case _:
                 continue
-    store, clock = _open_store(platform)
+    opened = await _open_store(platform)
     endpoint = ReceiptEndpoint(host=settings.receipts.host, port=settings.receipts.port)
     return ReceiverPorts(
-        desk=ReceiptDesk(store, (await store.read_generations())[-1]),
+        desk=ReceiptDesk(opened.store, opened.generations[-1]),
         endpoint=endpoint if doors else None,
         doors=doors,
         folders=folders,
-        clock=clock,
-        close=store.close,
+        clock=opened.clock,
+        close=opened.close,
     )
 
 
 async def open_registry_ports(platform: PlatformConfig, world: ActorWorld) -> RegistryPorts:
     """Open the registry's ports."""
-    store, clock = _open_store(platform)
+    opened = await _open_store(platform)
     return RegistryPorts(
-        topology=store, world=world, clock=clock, chance=os.urandom, close=store.close
+        topology=opened.store,
+        world=world,
+        clock=opened.clock,
+        chance=os.urandom,
+        close=opened.close,
+        warnings=opened.warnings,
     )

@@ -8,6 +8,7 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -20,7 +21,6 @@ from actors.config import (
     PlatformConfig,
 )
 from actors.handles import ActorGone, RegistryHandle, create_registry
-from cluster.local.data_folder import DataFolder
 from cluster.local.platform_lock import PlatformAddress, PlatformLock
 from cluster.runtime.embedded_ray import start_embedded_ray, stop_ray
 from cluster.runtime.settings import Settings
@@ -55,12 +55,18 @@ class Platform:
         self.dashboard_url = dashboard_url
         self.logs = logs  # the folder
         self._troubles: Sequence[str] = []
+        self._warnings: Sequence[str] = []
         self._watch: asyncio.Task[None] | None = None
 
     @classmethod
-    def start(cls, settings: Settings, folder: DataFolder) -> "Platform":
-        """Take the folder and start; raises `PlatformHeld` or `DataFolderUnusable`."""
-        lock = PlatformLock.take(folder.path)
+    def start(
+        cls, settings: Settings, folder: Path, *, machines: Mapping[str, str] | None = None
+    ) -> "Platform":
+        """Take the folder and start; raises `PlatformHeld` or `DataFolderUnusable`.
+
+        `machines`: beside which machine each node of the ring is served, where that is told.
+        """
+        lock = PlatformLock.take(folder)
         try:
             head = start_embedded_ray(
                 namespace=NAMESPACE,
@@ -70,8 +76,9 @@ class Platform:
             registry = create_registry(
                 PlatformConfig(
                     platform_id=os.urandom(PLATFORM_ID_BYTES),
-                    data_folder=str(folder.path),
+                    data_folder=str(folder),
                     settings=settings,
+                    machines=machines or {},
                 )
             )
             lock.publish(
@@ -99,7 +106,7 @@ class Platform:
                 while True:
                     try:
                         status = await self._registry.status()
-                        self._tell_troubles(status["troubles"])
+                        self._tell_troubles(status)
                         if status["is_complete"]:
                             self._watch = asyncio.create_task(self._watch_registry())
                             return
@@ -109,15 +116,19 @@ class Platform:
         why = "; ".join(self._troubles) or f"look into {self.logs}"
         raise PlatformNotStarted(f"not every part started within {_READY_TIMEOUT_S:.0f} s: {why}")
 
-    def _tell_troubles(self, troubles: Sequence[str]) -> None:
+    def _tell_troubles(self, status: Mapping[str, Any]) -> None:
         """Say what somebody should look at here and to all who ask; once, as long as it stays."""
-        if troubles == self._troubles:
+        troubles, warnings = status["troubles"], status.get("warnings", [])
+        if (troubles, warnings) == (self._troubles, self._warnings):
             return
         for one in troubles:
             if one not in self._troubles:
                 log.error("platform_trouble", what=one)
-        self._troubles = list(troubles)
-        self._lock.tell_troubles(troubles)
+        for one in warnings:
+            if one not in self._warnings:
+                log.warning("platform_warning", what=one)
+        self._troubles, self._warnings = list(troubles), list(warnings)
+        self._lock.tell_troubles(troubles, warnings)
 
     async def status(self) -> Mapping[str, Any]:
         """Return what the registry sees; raises `ActorGone`, `RegistrySilent` if it hangs."""
@@ -164,7 +175,7 @@ class Platform:
         while True:
             await asyncio.sleep(_WATCH_S)
             try:
-                self._tell_troubles((await self.status())["troubles"])
+                self._tell_troubles(await self.status())
             except RegistrySilent:
                 strikes += 1
                 if strikes >= ACTOR_HEALTH_STRIKES_MAX:

@@ -72,6 +72,7 @@ class RegistryPorts:
     clock: Clock
     chance: Callable[[int], bytes]
     close: Callable[[], Awaitable[None]]
+    warnings: Callable[[], Sequence[str]] = tuple  # what somebody should look at
 
 
 class ShardRegistry:
@@ -128,7 +129,15 @@ class ShardRegistry:
             "troubles": self._troubles.tell(
                 self._wanted, [self._reports.get(name) for name in running.values()]
             ),
+            "warnings": self._warnings([self._reports.get(name) for name in running.values()]),
         }
+
+    def _warnings(self, reports: Sequence[Mapping[str, Any] | None]) -> list[str]:
+        """Return what this process and the others say of the store, each line once."""
+        lines = set() if self._ports is None else set(self._ports.warnings())
+        for report in reports:
+            lines.update((report or {}).get("warnings", ()))
+        return sorted(lines)
 
     async def drain(self) -> None:
         """Stop the loop, then every actor: the doors first, then the lanes, then who serves them.

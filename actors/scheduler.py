@@ -73,6 +73,7 @@ class SchedulerPorts:
     clock: Clock
     close: Callable[[], Awaitable[None]]
     hang_bell: Callable[[Callable[[Sequence[str]], None]], None] | None = None
+    warnings: Callable[[], Sequence[str]] = tuple  # what somebody should look at
 
 
 class Scheduler:
@@ -248,6 +249,7 @@ class Scheduler:
                 if name not in self._set_aside
             ],
             "lanes_set_aside": dict(self._set_aside),
+            "warnings": [] if self._ports is None else list(self._ports.warnings()),
         }
 
     def _measure(self, ports: SchedulerPorts) -> None:

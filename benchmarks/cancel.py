@@ -72,14 +72,14 @@ def schedule(data: Path, count: int) -> list[str]:
 async def by_desk(data: Path, digits: list[str]) -> list[float]:
     """Cancel these messages from this process; return the seconds that each took."""
     took, chance = [], Random(1)
-    async with open_queries(data) as queries, open_store(queries.settings, queries.folder) as store:
+    async with open_queries(data) as queries, open_store(queries.settings) as store:
         desk = CommandDesk(
             store.store,
-            queries.folder.generation,
+            queries.generation,
             kind=CommandKind.CANCEL,
             by="benchmark",
             clock=store.clock,
-            ring=partial(ring, queries.folder.path),
+            ring=partial(ring, queries.path),
         )
         messages: list[AskedMessage] = []
         async for batch in find_messages(queries, digits):

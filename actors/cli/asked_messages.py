@@ -138,7 +138,7 @@ async def by_state(
 
 
 def _of_summary(queries: OpenQueries, one: MessageSummary) -> AskedMessage:
-    generation = queries.folder.generation
+    generation = queries.generation
     asked = decode_body(one.body)
     pk = pk_of(one.id, asked)
     core = generation.core_of(pk)

@@ -11,6 +11,7 @@ import typer
 
 from actors.cli.audit.core_audit import CoreAccount, CoreAudit
 from actors.cli.audit.findings import MEANINGS, Finding, FindingKind, Findings
+from actors.cli.audit.look import Look
 from actors.cli.audit.outbox import FileConnectors, compare_lines
 from actors.cli.audit.outbox_files import outbox_files, read_lines
 from actors.cli.audit.timeline_verdict import TimelineVerdict
@@ -58,7 +59,7 @@ class Audit:
 
     def __init__(self, queries: OpenQueries, *, outbox: Sequence[Path], now: Instant) -> None:
         self._queries = queries
-        self._generation = queries.folder.generation
+        self._generation = queries.generation
         self._is_running = queries.platform() is not None
         self._now = now
         self._findings = Findings()
@@ -66,19 +67,20 @@ class Audit:
         self._accounts: list[CoreAccount] = []
         self._lines = self._lines_torn = self._lines_too_old = 0
 
-    def run(self) -> AuditReport:
+    async def run(self) -> AuditReport:
         """Judge every core; raises `DataFolderUnusable` if the outbox cannot be read."""
         for core in self._generation.cores:
             try:
-                self._judge(core)
+                async with self._queries.viewing(core) as look:
+                    self._judge(core, look)
             except StoreUnavailable as error:
                 self._findings.add(
                     FindingKind.FILE_UNREADABLE, where=_name(core), detail=str(error)
                 )
         return self._report()
 
-    def _judge(self, core: Core) -> None:
-        with self._queries.store.snapshot(core) as view:
+    def _judge(self, core: Core, look: Look) -> None:
+        with look() as view:
             if view is None:
                 # Nothing was ever written to it, so its lanes have no lines either.
                 self._judge_lines_of_nothing(core)
@@ -105,7 +107,7 @@ class Audit:
                 view,
                 account.named,
                 where=_name(core),
-                second_look=(lambda: self._second_look(core)) if self._is_running else None,
+                second_look=((lambda: self._second_look(core, look)) if self._is_running else None),
                 is_memory_whole=self._generation.starts_at
                 >= earlier(self._now, self._queries.settings.windows.timeline_ttl_ms),
                 by_file=_file_connectors(self._queries.settings),
@@ -123,10 +125,10 @@ class Audit:
             )
 
     @contextmanager
-    def _second_look(self, core: Core) -> Iterator[VerdictsOf]:
-        with self._queries.store.snapshot(core) as view:
+    def _second_look(self, core: Core, look: Look) -> Iterator[VerdictsOf]:
+        with look() as view:
             assert view is not None, core
-            look = CoreAudit(
+            audit = CoreAudit(
                 core,
                 view,
                 generation=self._generation,
@@ -135,13 +137,13 @@ class Audit:
                 unasked=_unasked(self._queries.settings),
                 findings=Findings(),
             )
-            look.read_journals({})
-            yield look.verdicts
+            audit.read_journals({})
+            yield audit.verdicts
 
     def _report(self) -> AuditReport:
         accounts, findings = self._accounts, self._findings
         return AuditReport(
-            data=str(self._queries.folder.path),
+            data=str(self._queries.path),
             is_running=self._is_running,
             messages=sum(account.messages for account in accounts),
             without_event=sum(account.without_event for account in accounts),
@@ -237,9 +239,9 @@ def _name(core: Core) -> str:
 
 async def _audit(data: Path | None, *, outbox: Sequence[Path], is_compared: bool) -> AuditReport:
     async with open_queries(data) as queries:
-        return Audit(
+        return await Audit(
             queries,
-            outbox=_outbox_of(queries.folder.path, outbox, is_compared=is_compared),
+            outbox=_outbox_of(queries.path, outbox, is_compared=is_compared),
             now=SystemClock().now(),
         ).run()
 

@@ -12,7 +12,8 @@ from cluster.local.backup import back_up
 from cluster.local.backup import restore as bring_back
 from cluster.local.data_folder import DataFolder
 from cluster.runtime.clock import SystemClock
-from cluster.runtime.settings import load_settings
+from cluster.runtime.settings import Settings, StoreKind, load_settings
+from pipeline.errors import InputInvalid
 
 
 class BackupReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +43,7 @@ def backup(
     as_json: JsonOption = False,
 ) -> None:
     """Copy the data folder; a platform may run meanwhile."""
-    settings = load_settings(data=data)
+    settings = _embedded(load_settings(data=data))
     taken = back_up(DataFolder.open(settings.data.absolute()), path, now=SystemClock().now())
     report = BackupReport(
         path=str(taken.path),
@@ -55,6 +56,15 @@ def backup(
         write_line(
             f"Copied to {report.path}: {report.length_bytes:,} bytes, as of {report.taken_at}."
         )
+
+
+def _embedded(settings: Settings) -> Settings:
+    if settings.store is not StoreKind.LOCAL:
+        raise InputInvalid(
+            "the messages lie on ScyllaDB: take and restore a backup with its own tools"
+            " (docs/operating/scylladb.md)"
+        )
+    return settings
 
 
 def restore(
@@ -70,7 +80,7 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Make a data folder of a backup; the folder of --data must not be there, or be empty."""
-    settings = load_settings(data=data)
+    settings = _embedded(load_settings(data=data))
     folder = bring_back(
         path,
         settings.data.absolute(),

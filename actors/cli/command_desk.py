@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from actors.cli.asked_messages import AskedMessage
-from cluster.local.store import LocalStore
+from actors.stores import ActorStore
 from cluster.runtime.clock import SystemClock
 from cluster.topology.generation import Core, Generation
 from pipeline.command import CommandBody, CommandKind, encode_command
@@ -37,7 +37,7 @@ class CommandDesk:
 
     def __init__(
         self,
-        store: LocalStore,
+        store: ActorStore,
         generation: Generation,
         *,
         kind: CommandKind,

@@ -54,14 +54,14 @@ class Ask:
 
 @asynccontextmanager
 async def _open_desk(ask: Ask, queries: OpenQueries) -> AsyncIterator[CommandDesk]:
-    async with open_store(queries.settings, queries.folder) as opened:
+    async with open_store(queries.settings) as opened:
         yield CommandDesk(
             opened.store,
-            queries.folder.generation,
+            queries.generation,
             kind=ask.kind,
             by=ask.by,
             clock=opened.clock,
-            ring=partial(ring, queries.folder.path),
+            ring=partial(ring, queries.path),
         )
 
 

@@ -20,6 +20,7 @@ from actors.cli.exit_codes import ExitCode
 from actors.cli.input_file import InputFile, open_input
 from actors.cli.main import PROGRAM
 from actors.cli.mapping import FieldMapping, FieldOptions, resolve_mapping
+from actors.cli.open_queries import open_queries_of
 from actors.cli.options import DataOption, JsonOption
 from actors.cli.running import running_platform, stop_asked
 from actors.cli.send import (
@@ -30,10 +31,10 @@ from actors.cli.send import (
     summary_of,
     tell_summary,
 )
-from cluster.local.queries import LocalQueries
 from cluster.runtime.settings import Settings, load_settings
 from pipeline.ingest.ids import batch_ids
 from pipeline.message import group_key
+from pipeline.ports import QueryStore
 
 SAMPLE: Final = Path(__file__).with_name("sample.csv")
 _SAID_EVERY_S: Final = 1.0
@@ -83,11 +84,10 @@ async def _demo(
         console.print(f"Ray dashboard: {platform.dashboard_url or 'off'}", highlight=False)
         console.print(opened.describe(), highlight=False, markup=False)
         console.print(mapping.describe(), highlight=False, markup=False)
-        queries = LocalQueries.open(settings.data.absolute())
-        try:
+        async with open_queries_of(settings) as queries:
             work = asyncio.create_task(
                 _send_and_wait(
-                    opened, mapping, queries, group=group, data=settings.data, console=console
+                    opened, mapping, queries.store, group=group, data=settings.data, console=console
                 )
             )
             asked = asyncio.create_task(stop_asked())
@@ -103,14 +103,12 @@ async def _demo(
                 console.print("Draining: what is claimed is finished.  Run it again to go on.")
                 return None
             return await work
-        finally:
-            await queries.close()
 
 
 async def _send_and_wait(
     opened: InputFile,
     mapping: FieldMapping,
-    queries: LocalQueries,
+    queries: QueryStore,
     *,
     group: str,
     data: Path,

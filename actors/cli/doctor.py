@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import assert_never
 
 import msgspec
 import typer
@@ -18,17 +19,20 @@ from actors.cli.health_checks import (
     check_settings,
     check_trouble,
     check_versions,
+    check_warning,
     check_way_out,
     failed,
 )
+from actors.cli.home import find_home
 from actors.cli.open_queries import platform_of
 from actors.cli.options import DataOption, JsonOption
 from actors.cli.output import write_json, write_line, write_table
 from actors.cli.version import read_versions
 from cluster.local.data_folder import DataFolder
 from cluster.local.inspection import LocalInspection
+from cluster.local.platform_lock import PlatformAddress
 from cluster.runtime.clock import SystemClock
-from cluster.runtime.settings import Settings, load_settings
+from cluster.runtime.settings import Settings, StoreKind, load_settings
 from pipeline.errors import DataFolderUnusable, SettingInvalid
 from pipeline.instant import Instant
 
@@ -49,7 +53,13 @@ async def examine(data: Path | None, *, now: Instant) -> DoctorReport:
         checks.append(failed("settings", str(error)))
     else:
         checks.append(check_settings(settings))
-        checks += await _examine_folder(settings, now=now)
+        match settings.store:
+            case StoreKind.LOCAL:
+                checks += await _examine_folder(settings, now=now)
+            case StoreKind.SCYLLA:
+                checks += await _examine_scylla(settings, now=now)
+            case other:
+                assert_never(other)
     verdicts = {check.verdict for check in checks}
     worst = next((v for v in (Verdict.FAIL, Verdict.WARN) if v in verdicts), Verdict.OK)
     return DoctorReport(verdict=worst, checks=checks)
@@ -85,8 +95,31 @@ async def _examine_folder(settings: Settings, *, now: Instant) -> list[Check]:
     return checks + await _examine_platform(folder, settings, now=now)
 
 
-async def _examine_platform(folder: DataFolder, settings: Settings, *, now: Instant) -> list[Check]:
-    platform = platform_of(folder.path)
+async def _examine_scylla(settings: Settings, *, now: Instant) -> list[Check]:
+    # Imported only here: it brings the driver.
+    from actors.cli.scylla_checks import check_cluster
+
+    path = settings.data.absolute()
+    try:
+        find_home(settings)
+    except DataFolderUnusable as error:
+        checks = [Check(name="data folder", verdict=Verdict.WARN, told=str(error))]
+    else:
+        checks = [
+            Check(name="data folder", verdict=Verdict.OK, told=f"{path}, on ScyllaDB"),
+            check_permissions(path),
+            check_disk(path),
+            check_file_system(path),
+        ]
+    checks += await _examine_process(platform_of(path), settings)
+    is_running = platform_of(path) is not None
+    return [
+        *checks,
+        *[one async for one in check_cluster(settings, is_running=is_running, now=now)],
+    ]
+
+
+async def _examine_process(platform: PlatformAddress | None, settings: Settings) -> list[Check]:
     told = "not running; queries need none" if platform is None else f"process {platform.pid}"
     if platform is not None and platform.logs:
         told += f", logs in {platform.logs}"
@@ -95,9 +128,17 @@ async def _examine_platform(folder: DataFolder, settings: Settings, *, now: Inst
         # What connectors are made of takes a while to load, and no other question needs it.
         from actors.ways_out import refused_ways_out
 
-        checks += [check_way_out(refusal) async for refusal in refused_ways_out(settings)]
-    else:
-        checks += [check_trouble(trouble) for trouble in platform.troubles]
+        return checks + [check_way_out(refusal) async for refusal in refused_ways_out(settings)]
+    return [
+        *checks,
+        *map(check_trouble, platform.troubles),
+        *map(check_warning, platform.warnings),
+    ]
+
+
+async def _examine_platform(folder: DataFolder, settings: Settings, *, now: Instant) -> list[Check]:
+    platform = platform_of(folder.path)
+    checks = await _examine_process(platform, settings)
     store = LocalInspection(folder)
     try:
         for core in folder.generation.cores:

@@ -55,8 +55,9 @@ MEANINGS: Final[Mapping[ExitCode, tuple[str, str]]] = MappingProxyType(
             "Change `shardpost.toml` or the variable that the line names.",
         ),
         ExitCode.DATA_FOLDER_UNUSABLE: (
-            "The data folder is missing, not ours, damaged, not permitted, or of a newer release.",
-            "Name another folder, or mend this one as the line says.",
+            "The data folder, or the keyspace on ScyllaDB, is missing, not ours, damaged, not"
+            " permitted, or of a newer release.",
+            "Name another, or mend this one as the line says.",
         ),
         ExitCode.PLATFORM_HELD: (
             "Another platform runs on the data folder.",
@@ -116,6 +117,7 @@ EXIT_CODE_OF_ERROR: Final[Mapping[str, ExitCode]] = MappingProxyType(
         "InputInvalid": ExitCode.BAD_INPUT,
         "SettingInvalid": ExitCode.BAD_SETTINGS,
         "DataFolderUnusable": ExitCode.DATA_FOLDER_UNUSABLE,
+        "SchemaUnusable": ExitCode.DATA_FOLDER_UNUSABLE,
         "EntryUnreadable": ExitCode.DATA_FOLDER_UNUSABLE,
         "PlatformHeld": ExitCode.PLATFORM_HELD,
         "PlatformNotRunning": ExitCode.PLATFORM_NOT_RUNNING,

@@ -83,7 +83,7 @@ async def read_group(queries: OpenQueries, *, tenant: str, group: str, now: Inst
             accepted_max=accepted_after if scheduled else submitted,
             is_scheduled=scheduled > 0,
             is_still=not_due == not_due_after,
-            may_have_aged=queries.folder.generation.starts_at < buffers_begin,
+            may_have_aged=queries.generation.starts_at < buffers_begin,
         ),
     )
 

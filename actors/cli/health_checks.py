@@ -211,7 +211,7 @@ async def check_core(
         ]
     checks = []
     if is_running:
-        checks.append(_check_heartbeat(name, heard, heartbeat_ms=heartbeat_ms, now=now))
+        checks.append(check_heartbeat(name, heard, heartbeat_ms=heartbeat_ms, now=now))
     told = f"log of {wal_bytes // _MIB:,} MiB"
     if wal_bytes > _WAL_BYTES_LONG:
         advice = "look for a program that keeps the file open, and end it"
@@ -223,9 +223,10 @@ async def check_core(
     return checks
 
 
-def _check_heartbeat(
+def check_heartbeat(
     name: str, heard: Mapping[bytes, Instant], *, heartbeat_ms: DurationMs, now: Instant
 ) -> Check:
+    """Look when the processes of a core were last heard of."""
     late_us = (_BEATS_MISSED_MAX + 1) * heartbeat_ms * 1_000
     if not heard:
         told = "no process serves it"
@@ -263,6 +264,11 @@ def check_trouble(trouble: str) -> Check:
         trouble,
         "change what is named; if that is a setting or a variable, start the platform again",
     )
+
+
+def check_warning(warning: str) -> Check:
+    """Tell what the running platform says of what it works around."""
+    return Check(name="warning", verdict=Verdict.WARN, told=warning)
 
 
 def failed(name: str, told: str, advice: str | None = None) -> Check:

@@ -25,6 +25,7 @@ class LaneReport(msgspec.Struct, frozen=True, kw_only=True):
     lane: str
     generation: int
     node: str
+    address: str  # of the node: its name where it has none
     core: int
     channel: str
     band: str
@@ -43,13 +44,14 @@ class LanesReport(msgspec.Struct, frozen=True, kw_only=True):
     lanes: list[LaneReport]
 
 
-def lane_report(view: LaneView) -> LaneReport:
+def lane_report(view: LaneView, *, address: str) -> LaneReport:
     """Return what is told of a lane."""
     lane, ownership = view.lane, view.ownership
     return LaneReport(
         lane=str(lane),
         generation=lane.generation,
         node=lane.node,
+        address=address,
         core=lane.shard,
         channel=lane.channel,
         band=lane.band,
@@ -73,7 +75,7 @@ def show_lanes(report: LanesReport) -> None:
         ("node", "core", "channel", "band", "epoch", "owner", "offset", "lag", "un-retired"),
         [
             (
-                lane.node,
+                lane.address,
                 lane.core,
                 lane.channel,
                 lane.band,
@@ -102,8 +104,10 @@ def show_lanes(report: LanesReport) -> None:
 async def _lanes(data: Path | None, *, as_json: bool) -> None:
     async with open_queries(data) as queries:
         view = await look_at_lanes(queries.store, book_prefix=None)
-    lanes = sorted(view.lanes, key=lambda one: one.lane)
-    report = LanesReport(lanes=[lane_report(one) for one in lanes])
+        lanes = sorted(view.lanes, key=lambda one: one.lane)
+        report = LanesReport(
+            lanes=[lane_report(one, address=queries.address_of(one.lane.node)) for one in lanes]
+        )
     if as_json:
         write_json(report)
     else:

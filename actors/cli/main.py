@@ -39,6 +39,7 @@ _MODULE_OF: Final = {
     "suppress": "suppress",
     "export": "export",
     "connectors": "connectors",
+    "schema": "schema_command",
     "backup": "backup_command",
     "restore": "backup_command",
     "audit": "audit_command",
@@ -48,7 +49,10 @@ _MODULE_OF: Final = {
 COMMANDS: Final = tuple(_MODULE_OF)
 
 # Commands that have commands of their own.
-GROUPS: Final = {"suppress": ("add", "import", "remove", "list")}
+GROUPS: Final = {
+    "suppress": ("add", "import", "remove", "list"),
+    "schema": ("init", "check", "migrate"),
+}
 
 
 @cache

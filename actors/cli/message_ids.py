@@ -5,8 +5,8 @@ from typing import Final
 
 import typer
 
+from actors.cli.inspection import Inspection
 from actors.cli.not_found import NothingFound
-from cluster.local.inspection import LocalInspection
 from pipeline.errors import InputInvalid
 from pipeline.limits import ID_PREFIX_DIGITS_MIN
 from pipeline.message import MessageId
@@ -28,7 +28,7 @@ def parse_digits(text: str) -> str:
     return digits
 
 
-async def find_id(store: LocalInspection, digits: str) -> MessageId:
+async def find_id(store: Inspection, digits: str) -> MessageId:
     """Return the id that is, or begins with, these digits.
 
     Raises `NothingFound`, and `InputInvalid` if several begin so.

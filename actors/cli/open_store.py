@@ -4,10 +4,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from cluster.local.data_folder import DataFolder
-from cluster.local.store import LocalStore
+from actors.cli.home import find_home
+from actors.stores import ActorStore
+from actors.stores import open_store as open_actor_store
 from cluster.runtime.clock import SystemClock
 from cluster.runtime.settings import Settings
+from cluster.topology.generation import Generation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,20 +17,24 @@ class OpenStore:
     """What a command that writes holds of the world."""
 
     settings: Settings
-    folder: DataFolder
-    store: LocalStore
+    generation: Generation
+    store: ActorStore
     clock: SystemClock
 
 
 @asynccontextmanager
-async def open_store(settings: Settings, folder: DataFolder) -> AsyncIterator[OpenStore]:
-    """Give the store of a folder that was opened under these settings.
+async def open_store(settings: Settings) -> AsyncIterator[OpenStore]:
+    """Give the store of these settings; its data folder is there.
 
-    Raises `DataFolderUnusable`.
+    Raises `DataFolderUnusable`, `SettingInvalid`, `SchemaUnusable` or `StoreUnavailable`.
     """
-    clock = SystemClock()
-    store = LocalStore.open(folder.path, cores=None, clock=clock, windows=settings.windows)
+    opened = await open_actor_store(settings, find_home(settings))
     try:
-        yield OpenStore(settings=settings, folder=folder, store=store, clock=clock)
+        yield OpenStore(
+            settings=settings,
+            generation=opened.generations[-1],
+            store=opened.store,
+            clock=opened.clock,
+        )
     finally:
-        await store.close()
+        await opened.close()

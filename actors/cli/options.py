@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cluster.runtime.settings import StoreKind
 from pipeline.limits import BY_CHARS_MAX
 
 
@@ -26,6 +27,24 @@ DataOption = Annotated[
         help="The data folder; else SHARDPOST_DATA, else the setting `data`.",
         callback=_named_folder,
         show_default=False,
+    ),
+]
+
+StoreOption = Annotated[
+    StoreKind | None,
+    typer.Option(
+        "--store",
+        help="local: in the data folder; scylla: on a ScyllaDB cluster.",
+        show_default="as the data folder or the settings say, else local",
+    ),
+]
+HostsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--hosts",
+        metavar="A,B,C",
+        help="Some nodes of the ScyllaDB cluster.",
+        show_default="as the data folder or the settings say",
     ),
 ]
 

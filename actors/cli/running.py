@@ -16,12 +16,12 @@ import typer
 from rich.console import Console
 
 from actors.cli.exit_codes import ExitCode
-from actors.cli.open_folder import open_folder
-from actors.cli.options import DataOption, JsonOption
+from actors.cli.home import make_home
+from actors.cli.options import DataOption, HostsOption, JsonOption, StoreOption
 from cluster.local.platform_lock import is_held, read_platform
 from cluster.runtime.logging import configure_logging
 from cluster.runtime.ray_environment import prepare_ray_environment
-from cluster.runtime.settings import Settings, load_settings
+from cluster.runtime.settings import Settings, StoreKind, load_settings
 
 if TYPE_CHECKING:
     from actors.head_watch import HeadWatch
@@ -39,9 +39,14 @@ def register(app: typer.Typer) -> None:
 # --- up -------------------------------------------------------------------------------------------
 
 
-def up(data: DataOption = None, as_json: JsonOption = False) -> None:
+def up(
+    data: DataOption = None,
+    store: StoreOption = None,
+    hosts: HostsOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Run the platform in the foreground until Ctrl-C, which drains it."""
-    settings = load_settings(data=data)
+    settings = load_settings(data=data, store=store, hosts=hosts)
     asyncio.run(_up(settings, as_json=as_json))
 
 
@@ -50,6 +55,7 @@ async def _up(settings: Settings, *, as_json: bool) -> None:
     async with running_platform(settings) as (platform, watch):
         told = {
             "data": str(settings.data.absolute()),
+            "store": settings.store.value,
             "dashboard": platform.dashboard_url,
             "pid": os.getpid(),
             "logs": platform.logs,
@@ -57,7 +63,7 @@ async def _up(settings: Settings, *, as_json: bool) -> None:
         if as_json:
             print(json.dumps(told), flush=True)  # noqa: T201
         else:
-            console.print(f"The platform runs on {told['data']}.", highlight=False)
+            console.print(f"The platform runs on {_shown_store(settings)}.", highlight=False)
             if platform.dashboard_url:
                 token = settings.data.absolute() / "ray-token"
                 console.print(
@@ -74,14 +80,24 @@ async def _up(settings: Settings, *, as_json: bool) -> None:
             console.print("Draining: what is claimed is finished, nothing new begins.")
 
 
+def _shown_store(settings: Settings) -> str:
+    folder = str(settings.data.absolute())
+    if settings.store is StoreKind.LOCAL:
+        return folder
+    section = settings.scylla
+    return (
+        f"ScyllaDB at {', '.join(section.hosts)}, keyspace {section.keyspace}; its folder: {folder}"
+    )
+
+
 @asynccontextmanager
 async def running_platform(settings: Settings) -> "AsyncIterator[tuple[Platform, HeadWatch]]":
     """Start the platform of a folder, wait until it is ready; at the end drain and stop it.
 
     Whatever waits for long while it runs is to be kept by the watch, which raises `PlatformBroken`.
     """
-    folder = open_folder(settings)
-    if not is_held(folder.path):
+    home = await make_home(settings)
+    if not is_held(home.path):
         from actors.ways_out import try_ways_out
 
         await try_ways_out(settings)
@@ -93,7 +109,7 @@ async def running_platform(settings: Settings) -> "AsyncIterator[tuple[Platform,
 
     platform: Platform | None = None
     try:
-        platform = Platform.start(settings, folder)
+        platform = Platform.start(settings, home.path, machines=home.machines)
         # From here on a signal asks; it does not break off what is half done.
         listen_for_stop()
     except SystemExit:
@@ -101,7 +117,7 @@ async def running_platform(settings: Settings) -> "AsyncIterator[tuple[Platform,
         if platform is not None:
             platform.stop()
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    watch = HeadWatch(partial(is_head_there, read_platform(folder.path).ray_address))
+    watch = HeadWatch(partial(is_head_there, read_platform(home.path).ray_address))
     try:
         try:
             await watch.keep(platform.ready())

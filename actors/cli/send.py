@@ -15,6 +15,7 @@ from rich.console import Console
 
 from actors.cli.chunks import Chunk, batch_key_of_opened, read_chunks
 from actors.cli.exit_codes import ExitCode
+from actors.cli.home import find_home
 from actors.cli.input_file import InputFile, open_input
 from actors.cli.mapping import FieldMapping, FieldOptions, resolve_mapping
 from actors.cli.options import (
@@ -33,7 +34,6 @@ from actors.cli.progress import SendProgress
 from actors.cli.rejects import RejectFile
 from actors.cli.sending import SendAccount, send_chunks
 from actors.cli.slow_input import chunks_of
-from cluster.local.data_folder import DataFolder
 from cluster.local.platform_lock import read_platform, takes_messages
 from cluster.runtime.clock import SystemClock
 from cluster.runtime.logging import configure_logging
@@ -162,7 +162,7 @@ def send(
         opened, mapping = open_again()
         if opened.regular is None or opened.regular.state != checked:
             raise InputInvalid(f"{file}: was changed after it was checked; nothing was sent")
-    address = read_platform(DataFolder.open(settings.data.absolute()).path)
+    address = read_platform(find_home(settings))
     if address.is_ending:
         raise PlatformNotRunning(
             f"the platform on {settings.data} is ending: start it again with `shardpost up`"

@@ -53,6 +53,7 @@ class StatusReport(msgspec.Struct, frozen=True, kw_only=True):
     lanes_set_aside: list[str]  # that cannot be read
     owners_alive: int
     troubles: list[str]  # of the running platform: what somebody should look at
+    warnings: list[str]  # and what though work goes on
 
 
 async def read_status(queries: OpenQueries, *, now: Instant) -> StatusReport:
@@ -63,7 +64,7 @@ async def read_status(queries: OpenQueries, *, now: Instant) -> StatusReport:
     alive: set[bytes] = set()
     if platform is not None:
         heartbeat_ms = queries.settings.windows.heartbeat_ms
-        for core in queries.folder.generation.cores:
+        for core in queries.generation.cores:
             heard = await queries.store.heard(core)
             since = earlier(now, (_BEATS_MISSED_MAX + 1) * heartbeat_ms)
             alive |= {owner for owner, at in heard.items() if at >= since}
@@ -72,7 +73,7 @@ async def read_status(queries: OpenQueries, *, now: Instant) -> StatusReport:
         default=None,
     )
     return StatusReport(
-        data=str(queries.folder.path),
+        data=str(queries.path),
         is_running=platform is not None,
         pid=None if platform is None else platform.pid,
         dashboard_url=(platform.dashboard_url or None) if platform is not None else None,
@@ -88,6 +89,7 @@ async def read_status(queries: OpenQueries, *, now: Instant) -> StatusReport:
         lanes_set_aside=[str(lane.lane) for lane in view.lanes if lane.fault is not None],
         owners_alive=len(alive),
         troubles=[] if platform is None else list(platform.troubles),
+        warnings=[] if platform is None else list(platform.warnings),
     )
 
 
@@ -122,10 +124,12 @@ def show_status(report: StatusReport) -> None:
             **({"not due yet": report.not_due} if report.not_due else {}),
         }
     )
-    if report.troubles:
+    if report.troubles or report.warnings:
         write_line()
         for trouble in report.troubles:
             write_line(f"TROUBLE: {trouble}")
+        for warning in report.warnings:
+            write_line(f"WARNING: {warning}")
     if report.rows_missed:
         write_line()
         write_line(

@@ -23,7 +23,6 @@ from actors.cli.options import ByOption, DataOption, JsonOption, TenantOption, w
 from actors.cli.output import counted, shown_instant, write_json, write_line, write_table
 from actors.cli.rejects import RejectFile
 from actors.cli.suppression_file import Listed, SuppressionColumns, canonical, parse_reason
-from cluster.local.data_folder import DataFolder
 from cluster.runtime.settings import load_settings
 from cluster.topology.generation import Core, Generation
 from pipeline.errors import InputInvalid, SubmissionInvalid
@@ -98,7 +97,7 @@ async def note(opened: OpenStore, tenant: str, listed: Iterable[Listed], *, by: 
         shown = mask_recipient(one.channel, one.recipient)
         rows[key] = SuppressionRow(key, tenant, one.channel, shown, since, one.reason, by)
     added = 0
-    for core, keys in by_core(opened.folder.generation, rows).items():
+    for core, keys in by_core(opened.generation, rows).items():
         there = await store.read_suppressions(core, keys)
         new = [key for key in keys if key not in there]
         if not new:
@@ -120,7 +119,7 @@ async def take_off(opened: OpenStore, keys: Sequence[SuppressionKey]) -> int:
     Raises `InputInvalid` if the clock says that they were put on it in the future.
     """
     removed = 0
-    for core, mine in by_core(opened.folder.generation, dict.fromkeys(keys)).items():
+    for core, mine in by_core(opened.generation, dict.fromkeys(keys)).items():
         there = list(await opened.store.read_suppressions(core, mine))
         await opened.store.remove_suppressions(core, there, at=opened.clock.now())
         if kept := await opened.store.read_suppressions(core, there):
@@ -318,7 +317,7 @@ def list_them(
     async def run() -> tuple[list[SuppressionRow], bytes | None]:
         if wanted is not None:
             async with _opened(data) as opened:
-                core = opened.folder.generation.core_of(wanted)
+                core = opened.generation.core_of(wanted)
                 return [*(await opened.store.read_suppressions(core, [wanted])).values()], None
         async with open_queries(data) as queries:
             page: list[SuppressionRow] = []
@@ -379,9 +378,7 @@ def _keys(
 @asynccontextmanager
 async def _opened(data: Path | None) -> AsyncIterator[OpenStore]:
     # A list in a folder that was named wrongly would keep nobody from anything.
-    settings = load_settings(data=data)
-    folder = DataFolder.open(settings.data.absolute(), windows=settings.windows)
-    async with open_store(settings, folder) as opened:
+    async with open_store(load_settings(data=data)) as opened:
         yield opened
 
 

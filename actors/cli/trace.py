@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 import typer
 
+from actors.cli.inspection import Inspection
 from actors.cli.lane_reading import journaled_events
 from actors.cli.message_ids import find_id, parse_digits, unknown_id
 from actors.cli.open_queries import open_queries
@@ -22,7 +23,6 @@ from actors.cli.output import (
     write_line,
     write_table,
 )
-from cluster.local.inspection import LocalInspection
 from pipeline.ingest.recipient_mask import mask_recipient
 from pipeline.instant import Instant
 from pipeline.later import ReceiptRow
@@ -86,7 +86,7 @@ class TraceReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_trace(
-    store: LocalInspection, digits: str, *, is_recipient_shown: bool, is_content_shown: bool
+    store: Inspection, digits: str, *, is_recipient_shown: bool, is_content_shown: bool
 ) -> TraceReport:
     """Return all that is known of a message; raises `NothingFound`."""
     trace = await store.trace(await find_id(store, digits))

@@ -40,6 +40,7 @@ class PlatformAddress(msgspec.Struct, frozen=True, kw_only=True):
     is_ending: bool = False  # it takes nothing more
     logs: str = ""  # the folder where its processes log
     troubles: tuple[str, ...] = ()  # what somebody should look at, a line each
+    warnings: tuple[str, ...] = ()  # and what though work goes on
 
 
 class PlatformLock:
@@ -100,11 +101,15 @@ class PlatformLock:
             with suppress(OSError):
                 self.publish(structs.replace(self._published, is_ending=True))
 
-    def tell_troubles(self, troubles: Sequence[str]) -> None:
+    def tell_troubles(self, troubles: Sequence[str], warnings: Sequence[str] = ()) -> None:
         """Tell clients what somebody should look at; does nothing if they cannot be told."""
         if self._published is not None and self._descriptor >= 0:
             with suppress(OSError):
-                self.publish(structs.replace(self._published, troubles=tuple(troubles)))
+                self.publish(
+                    structs.replace(
+                        self._published, troubles=tuple(troubles), warnings=tuple(warnings)
+                    )
+                )
 
     def release(self) -> None:
         """Give the lock up and withdraw the address.  May come twice."""

@@ -34,6 +34,7 @@ from cluster.runtime.connector_settings import (
     WholeNumber,
 )
 from cluster.runtime.routing import connector_routes
+from cluster.runtime.scylla_settings import ScyllaSection
 from cluster.runtime.setting_names import (
     CONFIG_VARIABLE,
     NESTED_DELIMITER,
@@ -42,6 +43,7 @@ from cluster.runtime.setting_names import (
     known_settings,
     variable_of,
 )
+from cluster.runtime.store_note import read_note
 from pipeline.errors import SettingInvalid
 from pipeline.limits import (
     INGESTERS_MAX,
@@ -62,6 +64,7 @@ class StoreKind(StrEnum):
     """What holds the messages."""
 
     LOCAL = "local"  # SQLite files in the data folder
+    SCYLLA = "scylla"  # a ScyllaDB cluster
 
 
 class LogLevel(StrEnum):
@@ -125,6 +128,7 @@ class Settings(BaseModel):
     niceness: WholeNumber = Field(default=0, ge=0, le=19)
     windows: Windows = Windows()
     local: LocalSettings = LocalSettings()
+    scylla: ScyllaSection = ScyllaSection()
     receipts: ReceiptsSettings = ReceiptsSettings()
     connectors: dict[ConnectorName, ConnectorSettings] = Field(
         default={"file": FileConnectorSettings()}, min_length=1
@@ -166,6 +170,40 @@ class Settings(BaseModel):
         """Return the same settings for another data folder."""
         return self.model_copy(update={"data": data})
 
+    def with_store(self, store: StoreKind | None, *, hosts: str | None = None) -> Self:
+        """Return the same settings for another store; `hosts`, parted by commas, mean ScyllaDB.
+
+        Raises `SettingInvalid`.
+        """
+        told: dict[str, object] = {}
+        if hosts is not None:
+            try:
+                named = ScyllaSection.model_validate({"hosts": hosts}).hosts
+            except ValidationError:
+                raise SettingInvalid(
+                    f"--hosts {hosts!r}: should be names or addresses of nodes, as a,b,c"
+                ) from None
+            told = {"scylla": self.scylla.model_copy(update={"hosts": named})}
+            store = store or StoreKind.SCYLLA
+        if store is not None:
+            told["store"] = store
+        return self.model_copy(update=told) if told else self
+
+    def with_noted_store(self) -> Self:
+        """Return the same settings with the store that the data folder says it has.
+
+        What was set beats it.  Raises `DataFolderUnusable`.
+        """
+        if "store" in self.model_fields_set and self.store is StoreKind.LOCAL:
+            return self
+        noted = read_note(self.data.absolute())
+        if noted is None:
+            return self
+        said = {name: getattr(self.scylla, name) for name in self.scylla.model_fields_set}
+        return self.model_copy(
+            update={"store": StoreKind.SCYLLA, "scylla": noted.model_copy(update=said)}
+        )
+
 
 KNOWN_SETTINGS: Final = known_settings(Settings)
 
@@ -189,10 +227,13 @@ class _Sources(BaseSettings, Settings):
         return env_settings, init_settings
 
 
-def load_settings(*, data: Path | None = None) -> Settings:
-    """Read the file and the environment; `data` is the command line's folder, which beats both.
+def load_settings(
+    *, data: Path | None = None, store: StoreKind | None = None, hosts: str | None = None
+) -> Settings:
+    """Read the file and the environment; what the command line says beats both.
 
-    Raises `SettingInvalid`.
+    Which store a data folder belongs to it may say itself (`store_note`).  Raises `SettingInvalid`,
+    and `DataFolderUnusable` where it says something that cannot be read.
     """
     variables = {
         name.upper(): value
@@ -220,7 +261,10 @@ def load_settings(*, data: Path | None = None) -> Settings:
         _fields_set=read.model_fields_set,
         **{name: getattr(read, name) for name in Settings.model_fields},
     )
-    return settings if data is None else settings.with_data(data)
+    if data is not None:
+        settings = settings.with_data(data)
+    settings = settings.with_store(store, hosts=hosts)
+    return settings.with_noted_store()
 
 
 def _read_file(named: str | None) -> tuple[Path, dict[str, Any]]:

@@ -7,7 +7,7 @@ their own are compacted as the server likes.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.resources import files
 from string import Template
@@ -112,15 +112,23 @@ def check(session: Session, windows: Windows) -> None:
     refuse_strategy(name, keyspace.replication_strategy, session.cluster.metadata.all_hosts())
     refuse_tablets(name, _initial_tablets(session, name))
     versions = applied_versions(session)
+    refuse_newer(name, versions)
+    if versions != set(range(1, SCHEMA_VERSION + 1)):
+        raise SchemaUnusable(
+            f"keyspace {name} has an older schema, or none: bring it up to date with"
+            " `shardpost schema migrate`"
+        )
+    lives = {table: meta.options["default_time_to_live"] for table, meta in keyspace.tables.items()}
+    refuse_lives(name, lives, windows)
+
+
+def refuse_newer(name: str, versions: Collection[int]) -> None:
+    """Raise `SchemaUnusable` if a keyspace was brought up to date by a later release."""
     if versions and max(versions) > SCHEMA_VERSION:
         raise SchemaUnusable(
             f"keyspace {name} has schema {max(versions)}, this release reads up to"
             f" {SCHEMA_VERSION}: run the release that made it, or a newer one"
         )
-    if versions != set(range(1, SCHEMA_VERSION + 1)):
-        raise SchemaUnusable(f"keyspace {name} has an older schema, or none: bring it up to date")
-    lives = {table: meta.options["default_time_to_live"] for table, meta in keyspace.tables.items()}
-    refuse_lives(name, lives, windows)
 
 
 def refuse_strategy(name: str, strategy: Strategy, hosts: Sequence[Host]) -> None:

@@ -7,11 +7,12 @@ is set or looked after here.
 """
 
 import asyncio
-import logging
+import re
 import socket
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
+import structlog
 from cassandra import ConsistencyLevel
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import (
@@ -35,6 +36,7 @@ from cassandra.query import (
 
 from cluster.scylla.driver import Callback, Host, Metadata, Pool, Prepared, Request, Session
 from cluster.scylla.error_map import Sends, error_of
+from cluster.scylla.schema import SchemaUnusable
 from cluster.scylla.settings import (
     CONNECT_TIMEOUT_S,
     DRIVER_THREADS,
@@ -48,9 +50,9 @@ from cluster.scylla.settings import (
 )
 from cluster.scylla.statements import Statement, statements
 from cluster.scylla.wake_up import WakeUp
-from pipeline.errors import StoreUnavailable
+from pipeline.errors import SettingInvalid, ShardpostError, StoreUnavailable
 
-_log: Final = logging.getLogger(__name__)
+log = structlog.get_logger(__name__)
 
 _CONDITIONAL: Final = "conditional"  # an execution profile
 _APPLIED: Final = "[applied]"
@@ -65,10 +67,6 @@ class Conditional(NamedTuple):
     is_applied: bool
     # What stood there, by column, where it was not applied; which columns differs by server.
     stood: dict[str, Any]
-
-
-class _KeyspaceMissing(Exception):
-    pass
 
 
 class ScyllaSession:
@@ -86,7 +84,8 @@ class ScyllaSession:
     async def connect(cls, settings: ScyllaSettings) -> "ScyllaSession":
         """Connect and prepare every statement; waits a while for the connections to all shards.
 
-        Raises `StoreUnavailable`, whose one line says what to change.
+        Raises `StoreUnavailable`, `SettingInvalid` or `SchemaUnusable`, whose one line says what to
+        change.
         """
         cluster = make_cluster(settings)
         try:
@@ -95,7 +94,7 @@ class ScyllaSession:
         except BaseException as error:
             await asyncio.to_thread(cluster.shutdown)
             if isinstance(error, Exception):
-                raise StoreUnavailable(_cannot_connect(settings, error)) from error
+                raise cannot_connect(settings, error) from error
             raise
         connected = cls(cluster, session, prepared)
         await connected._wait_for_shards()
@@ -109,6 +108,18 @@ class ScyllaSession:
     def metadata(self) -> Metadata:
         """Return what the driver knows of hosts, ring and schema."""
         return self._cluster.metadata
+
+    def hosts_up(self) -> list[Host]:
+        """Return the nodes that have not gone away, as far as the driver knows."""
+        return [host for host in self.metadata.all_hosts() if host.is_up]
+
+    def nodes_down(self) -> list[str]:
+        """Return the addresses of the nodes that have gone away."""
+        return [str(host.address) for host in self.metadata.all_hosts() if host.is_up is False]
+
+    def addresses(self) -> dict[str, str]:
+        """Return the address of each node, by its name in a generation."""
+        return {str(host.host_id): str(host.address) for host in self.metadata.all_hosts()}
 
     # --- requests ---------------------------------------------------------------------------
 
@@ -193,7 +204,7 @@ class ScyllaSession:
         for pool in self._session.get_pools():
             if pool.is_shutdown or _is_whole(pool):
                 continue
-            _log.warning("shard_connections_renewed host=%s", pool.host.endpoint)
+            log.warning("shard_connections_renewed", host=str(pool.host.endpoint))
             renewing = self._session.add_or_renew_pool(pool.host, False)
             if renewing is not None:
                 await asyncio.wrap_future(renewing)
@@ -203,7 +214,7 @@ class ScyllaSession:
             if self.shards_ready():
                 return
             await asyncio.sleep(_SHARDS_LOOK_INTERVAL_S)
-        _log.warning("shards_not_connected keyspace=%s", self._session.keyspace)
+        log.warning("shards_not_connected", keyspace=self._session.keyspace)
 
 
 def make_cluster(settings: ScyllaSettings) -> Cluster:
@@ -252,7 +263,7 @@ def _connect(cluster: Cluster, settings: ScyllaSettings) -> Session:
     session = cluster.connect(wait_for_all_pools=True)
     # With a keyspace that is not there the driver would say that no node answers.
     if settings.keyspace not in cluster.metadata.keyspaces:
-        raise _KeyspaceMissing(settings.keyspace)
+        raise keyspace_missing(settings)
     session.set_keyspace(settings.keyspace)
     session.default_fetch_size = READ_PAGE_ROWS
     # Rows that are ordered by time get it from the server, which is one clock a partition.
@@ -283,16 +294,45 @@ def _is_whole(pool: Pool) -> bool:
     return sum(not (each.is_closed or each.is_defunct) for each in connections) >= wanted
 
 
-def _cannot_connect(settings: ScyllaSettings, error: Exception) -> str:
+def keyspace_missing(settings: ScyllaSettings) -> SchemaUnusable:
+    """Return what is raised where the keyspace is not there."""
+    return SchemaUnusable(
+        f"{', '.join(settings.hosts)}: there is no keyspace {settings.keyspace}: make it with"
+        " `shardpost schema init`, or name another"
+    )
+
+
+def cannot_connect(settings: ScyllaSettings, error: Exception) -> ShardpostError:
+    """Return what is raised where no session came about; its line says what to change."""
+    if isinstance(error, ShardpostError):
+        return error
     hosts = ", ".join(settings.hosts)
     reasons = [error]
     if isinstance(error, NoHostAvailable) and isinstance(error.errors, dict):
         reasons += error.errors.values()
     text = " ".join(" ".join(str(reason).split()) for reason in reasons)
     if "uthentication" in text or "redentials" in text:
-        return f"{hosts}: wrong username or password, or none given: {text[:200]}"
-    if isinstance(error, _KeyspaceMissing):
-        return f"{hosts}: there is no keyspace {settings.keyspace}: make its schema first"
-    if "unconfigured table" in text or "does not exist" in text:
-        return f"{hosts}: keyspace {settings.keyspace} has another schema: bring it up to date"
-    return f"no node of {hosts} answers at port {settings.port}: start the cluster, or name others"
+        return SettingInvalid(
+            f"{hosts}: wrong username or password, or none given: set scylla.username and"
+            " scylla.password"
+        )
+    if "CERTIFICATE_VERIFY_FAILED" in text or "certificate verify failed" in text:
+        return SettingInvalid(
+            f"{hosts}: the certificate of a node is not trusted: set scylla.tls_ca to the authority"
+            f" that signed it ({_certificate_reason(text)})"
+        )
+    if "unconfigured table" in text or "does not exist" in text or "Undefined name" in text:
+        return SchemaUnusable(
+            f"{hosts}: keyspace {settings.keyspace} has an older schema, or none: bring it up to"
+            " date with `shardpost schema migrate`"
+        )
+    tls = "with TLS" if settings.tls is not None else "without TLS"
+    return StoreUnavailable(
+        f"no node of {hosts} answers at port {settings.port} {tls}: start the cluster, or name"
+        " other nodes"
+    )
+
+
+def _certificate_reason(text: str) -> str:
+    found = re.search(r"erify failed: ([^(\]]*)", text)
+    return found[1].strip() if found else "it could not be verified"

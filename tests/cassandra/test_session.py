@@ -153,7 +153,7 @@ async def test_a_cluster_that_is_down_is_told_by_host_and_port() -> None:
 
 async def test_a_keyspace_that_is_not_there_is_named(one_node: Cluster) -> None:
     settings = ScyllaSettings(hosts=tuple(one_node.hosts), keyspace="nowhere")
-    with pytest.raises(StoreUnavailable, match="there is no keyspace nowhere: make its schema"):
+    with pytest.raises(SchemaUnusable, match="there is no keyspace nowhere: make it with `shard"):
         await ScyllaSession.connect(settings)
 
 
@@ -164,7 +164,7 @@ async def test_a_keyspace_without_tables_is_refused(keyspace: Keyspace, one_node
     with pytest.raises(SchemaUnusable, match="bare has an older schema, or none"):
         schema.check(session, WINDOWS)
     settings = ScyllaSettings(hosts=tuple(one_node.hosts), keyspace="bare")
-    with pytest.raises(StoreUnavailable, match="bare has another schema: bring it up to date"):
+    with pytest.raises(SchemaUnusable, match="bare has an older schema, or none: bring it up"):
         await ScyllaSession.connect(settings)
     session.shutdown()
 

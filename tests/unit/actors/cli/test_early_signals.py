@@ -11,6 +11,7 @@ import typer
 
 from actors.cli import running
 from actors.cli.exit_codes import ExitCode
+from actors.cli.home import Home
 from cluster.runtime.settings import Settings
 
 
@@ -30,8 +31,14 @@ def test_sigterm_ends_a_platform_that_is_not_ready_with_a_documented_code(
     stopped: list[bool] = []
     started = SimpleNamespace(stop=lambda: stopped.append(True))
     is_started = comes == "before anybody listens"
-    platform = SimpleNamespace(start=lambda *_: started if is_started else take_sigterm())
-    monkeypatch.setattr(running, "open_folder", lambda _: SimpleNamespace(path=tmp_path))
+    platform = SimpleNamespace(
+        start=lambda *_arguments, **_named: started if is_started else take_sigterm()
+    )
+
+    async def make_home(_: Settings) -> Home:
+        return Home(tmp_path, {})
+
+    monkeypatch.setattr(running, "make_home", make_home)
     for name in ("prepare_ray_environment", "configure_logging"):
         monkeypatch.setattr(running, name, lambda *_arguments, **_named: None)
     monkeypatch.setattr(running, "listen_for_stop", take_sigterm)

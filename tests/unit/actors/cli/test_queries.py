@@ -53,6 +53,7 @@ def test_status_tells_books_and_lag(shardpost: Shardpost, data: Path) -> None:
         "lanes_set_aside": [],
         "owners_alive": 0,
         "troubles": [],
+        "warnings": [],
     }
 
 

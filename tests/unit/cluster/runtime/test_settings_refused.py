@@ -96,7 +96,24 @@ def test_a_variable_that_is_not_ours_is_left_alone(place: Place) -> None:
         pytest.param(
             "dashboard = 'perhaps'", "dashboard = 'perhaps': should be a valid bool", id="b"
         ),
-        pytest.param("store = 'scylla'", "store = 'scylla': should be 'local'", id="store"),
+        pytest.param(
+            "store = 'redis'", "store = 'redis': should be 'local' or 'scylla'", id="store"
+        ),
+        pytest.param(
+            "[scylla]\nkeyspace = 'Big-One'",
+            "scylla.keyspace = 'Big-One': should be small",
+            id="ks",
+        ),
+        pytest.param(
+            "[scylla]\nreplication = 0",
+            "scylla.replication = 0: should be greater than or equal to 1",
+            id="replication",
+        ),
+        pytest.param(
+            "[scylla]\npassword = 'hidden'",
+            "scylla.password: should name where the secret stands, as env:VARIABLE or file:PATH",
+            id="a password",
+        ),
         pytest.param(
             "log_level = 'loud'",
             "log_level = 'loud': should be 'debug', 'info', 'warning' or 'error'",
