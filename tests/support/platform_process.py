@@ -123,8 +123,9 @@ def kill_tree(job: "subprocess.Popen[str]") -> None:
 class PlatformProcess:
     """`shardpost up` on a folder; a context manager that stops whatever is left."""
 
-    def __init__(self, data: Path, variables: Mapping[str, str]) -> None:
+    def __init__(self, data: Path, variables: Mapping[str, str], *arguments: str) -> None:
         self.data = data
+        self._arguments = arguments
         self._variables = dict(variables)
         self._process: subprocess.Popen[str] | None = None
         self._log = data.parent / f"{data.name}.log"
@@ -150,7 +151,7 @@ class PlatformProcess:
         """Start and wait until it says that it is ready; return what it says."""
         with self._log.open("a") as log:
             self._process = subprocess.Popen(
-                [*SHARDPOST, "up", "--json", "--data", str(self.data)],
+                [*SHARDPOST, "up", "--json", "--data", str(self.data), *self._arguments],
                 cwd=ROOT,
                 env=environment(**self._variables),
                 stdout=subprocess.PIPE,
