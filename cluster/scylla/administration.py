@@ -18,7 +18,8 @@ from pipeline.errors import SettingInvalid, StoreUnavailable
 from pipeline.limits import Windows
 
 _AGREEMENT_S_MAX: Final = 30.0
-_AGREEMENT_LOOK_S: Final = 0.2
+_MEETING_S_MAX: Final = 15.0
+_LOOK_S: Final = 0.2
 
 ResultT = TypeVar("ResultT")
 
@@ -72,7 +73,9 @@ class Administration:
     def _init(self, replication: int) -> list[int]:
         keyspace = self._settings.keyspace
         if keyspace not in self._session.cluster.metadata.keyspaces:
-            hosts = self._session.cluster.metadata.all_hosts()
+            # Nodes that were just started may not have met all the others.
+            _wait_until(lambda: len(self._hosts()) >= len(self._settings.hosts), _MEETING_S_MAX)
+            hosts = self._hosts()
             datacenter = self._settings.datacenter or self._own_datacenter(hosts)
             count = [host.datacenter for host in hosts].count(datacenter)
             if count < replication:
@@ -107,19 +110,14 @@ class Administration:
 
     def _wait_for_agreement(self) -> None:
         """Wait until the nodes know each other: what is made before may be gone again."""
-        deadline = time.monotonic() + _AGREEMENT_S_MAX  # noqa: TID251 -- real servers, in a thread
-        while not self._agree():
-            if time.monotonic() > deadline:  # noqa: TID251
-                raise StoreUnavailable(
-                    "the nodes do not agree on one schema yet: wait until all of them are up, then"
-                    " repeat the command"
-                )
-            time.sleep(_AGREEMENT_LOOK_S)  # noqa: TID251
+        if not _wait_until(self._agree, _AGREEMENT_S_MAX):
+            raise StoreUnavailable(
+                "the nodes do not agree on one schema yet: wait until all of them are up, then"
+                " repeat the command"
+            )
 
     def _agree(self) -> bool:
-        cluster = self._session.cluster
-        cluster.refresh_nodes()
-        hosts = [host for host in cluster.metadata.all_hosts() if host.is_up is not False]
+        hosts = [host for host in self._hosts() if host.is_up is not False]
         versions: set[Any] = set()
         for host in hosts:
             peers = self._ask("SELECT schema_version FROM system.peers", host)
@@ -128,8 +126,22 @@ class Administration:
             versions |= set(self._ask("SELECT schema_version FROM system.local", host))
         return len(versions) == 1
 
+    def _hosts(self) -> list[Host]:
+        self._session.cluster.refresh_nodes()
+        return list(self._session.cluster.metadata.all_hosts())
+
     def _ask(self, cql: str, host: Host) -> list[Any]:
         return [row[0] for row in self._session.execute(cql, host=host)]
+
+
+def _wait_until(holds: Callable[[], bool], seconds: float) -> bool:
+    """Return whether it holds within so many seconds; for a thread that may block."""
+    deadline = time.monotonic() + seconds  # noqa: TID251 -- real servers are waited for
+    while not holds():
+        if time.monotonic() > deadline:  # noqa: TID251
+            return False
+        time.sleep(_LOOK_S)  # noqa: TID251
+    return True
 
 
 @asynccontextmanager
