@@ -40,7 +40,7 @@ class Administration:
         return await self._do(lambda: self._init(replication))
 
     async def migrate(self) -> list[int]:
-        """Bring the keyspace up to date; return the versions applied.
+        """Bring the keyspace up to date, and the lives of rows; return the versions applied.
 
         Raises `SchemaUnusable` if it is not there, or of a newer release.
         """
@@ -91,7 +91,9 @@ class Administration:
         self._use()
         schema.refuse_newer(self._settings.keyspace, schema.applied_versions(self._session))
         self._wait_for_agreement()
-        return schema.migrate(self._session, self._windows)
+        applied = schema.migrate(self._session, self._windows)
+        schema.align_lives(self._session, self._windows)
+        return applied
 
     def _use(self) -> None:
         if self._settings.keyspace not in self._session.cluster.metadata.keyspaces:

@@ -90,6 +90,20 @@ def migrate(session: Session, windows: Windows) -> list[int]:
     return missing
 
 
+def align_lives(session: Session, windows: Windows) -> list[str]:
+    """Let rows live as long as the windows say from now on; return the tables that were changed.
+
+    Rows that are there keep the life that they were written with.
+    """
+    tables = session.cluster.metadata.keyspaces[session.keyspace].tables
+    changed = []
+    for table, wanted_ms in _lives_ms(windows).items():
+        if tables[table].options["default_time_to_live"] != wanted_ms // 1_000:
+            session.execute(f"ALTER TABLE {table} WITH {_windowed(wanted_ms)}")
+            changed.append(table)
+    return changed
+
+
 def applied_versions(session: Session) -> set[int]:
     """Return the versions that the session's keyspace has had, none where it is empty."""
     keyspace = session.cluster.metadata.keyspaces[session.keyspace]
@@ -164,8 +178,7 @@ def refuse_lives(name: str, lives: Mapping[str, int], windows: Windows) -> None:
         if lives.get(table) != wanted:
             raise SchemaUnusable(
                 f"rows of {name}.{table} live for {lives.get(table)} s and the settings say"
-                f" {wanted} s: set them alike, with ALTER TABLE {name}.{table} WITH"
-                f" default_time_to_live = {wanted}, or in the settings"
+                f" {wanted} s: set them alike, with `shardpost schema migrate` or in the settings"
             )
 
 
@@ -182,21 +195,22 @@ def _lives_ms(windows: Windows) -> dict[str, int]:
     }
 
 
-def _options(windows: Windows) -> dict[str, str]:
-    def windowed(life_ms: int) -> str:
-        unit, size = time_window(life_ms)
-        return (
-            f"default_time_to_live = {life_ms // 1_000} AND gc_grace_seconds = {_GC_GRACE_S}"
-            " AND compaction = {'class': 'TimeWindowCompactionStrategy',"
-            f" 'compaction_window_unit': '{unit}', 'compaction_window_size': {size}}}"
-            " AND tombstone_gc = {'mode': 'timeout'}"
-        )
+def _windowed(life_ms: int) -> str:
+    unit, size = time_window(life_ms)
+    return (
+        f"default_time_to_live = {life_ms // 1_000} AND gc_grace_seconds = {_GC_GRACE_S}"
+        " AND compaction = {'class': 'TimeWindowCompactionStrategy',"
+        f" 'compaction_window_unit': '{unit}', 'compaction_window_size': {size}}}"
+        " AND tombstone_gc = {'mode': 'timeout'}"
+    )
 
+
+def _options(windows: Windows) -> dict[str, str]:
     return {
-        "messages_rows": windowed(windows.messages_ttl_ms),
-        "idem_rows": windowed(windows.idem_life_ms),
-        "timeline_rows": windowed(windows.timeline_ttl_ms),
-        "buffer_rows": windowed(windows.buffer_ttl_ms),
+        "messages_rows": _windowed(windows.messages_ttl_ms),
+        "idem_rows": _windowed(windows.idem_life_ms),
+        "timeline_rows": _windowed(windows.timeline_ttl_ms),
+        "buffer_rows": _windowed(windows.buffer_ttl_ms),
         "own_life": (f"gc_grace_seconds = {_GC_GRACE_S} AND tombstone_gc = {{'mode': 'timeout'}}"),
     }
 

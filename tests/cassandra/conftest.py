@@ -1,6 +1,6 @@
 """A node with a front, started once for all tests that need it."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from tests.cassandra.front import Front, Fronts
 from tests.cassandra.scylla_data import Keyspace, ScyllaData
 from tests.cassandra.servers import (
     BACKEND_PORT,
+    OPEN,
     SYNC_PERIODIC,
     Server,
     ServersMissing,
@@ -59,11 +60,20 @@ class Cluster:
 
 @contextmanager
 def running_cluster(
-    folder: Path, *, node_count: int, commitlog_sync: str = SYNC_PERIODIC
+    folder: Path,
+    *,
+    node_count: int,
+    commitlog_sync: str = SYNC_PERIODIC,
+    security_of: Callable[[str], str] = lambda _address: OPEN,
 ) -> Iterator[Cluster]:
     """Run a cluster meanwhile; the test is skipped where none can be made."""
     try:
-        servers = make_cluster(folder, node_count=node_count, commitlog_sync=commitlog_sync)
+        servers = make_cluster(
+            folder,
+            node_count=node_count,
+            commitlog_sync=commitlog_sync,
+            security_of=security_of,
+        )
     except ServersMissing as error:
         # Where CI is set a skip fails (tests/conftest.py).
         pytest.skip(f"no test on a real server: {error}")

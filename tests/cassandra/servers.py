@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -100,6 +101,7 @@ class Server:
     tokens: str
     seeds: str
     commitlog_sync: str
+    security: str
     _process: "subprocess.Popen[bytes] | None" = field(default=None)
 
     def start(self) -> None:
@@ -162,6 +164,7 @@ class Server:
             "SEEDS": self.seeds,
             "PORT": str(BACKEND_PORT),
             "SYNC": self.commitlog_sync,
+            "SECURITY": self.security,
         }.items():
             text = text.replace(f"@{word}@", value)
         config = self.folder / "cassandra.yaml"
@@ -197,8 +200,20 @@ SYNC_PERIODIC: Final = "periodic\ncommitlog_sync_period: 1000ms"
 SYNC_GROUP: Final = "group\ncommitlog_sync_group_window: 5ms"
 
 
+# Who may come in: everybody, or who has a password.
+OPEN: Final = "authenticator: AllowAllAuthenticator\nauthorizer: AllowAllAuthorizer"
+BY_PASSWORD: Final = "authenticator: PasswordAuthenticator\nauthorizer: CassandraAuthorizer"
+# The role that a server makes for itself.
+FIRST_USER: Final = "cassandra"
+FIRST_PASSWORD: Final = "cassandra"
+
+
 def make_cluster(
-    folder: Path, *, node_count: int, commitlog_sync: str = SYNC_PERIODIC
+    folder: Path,
+    *,
+    node_count: int,
+    commitlog_sync: str = SYNC_PERIODIC,
+    security_of: Callable[[str], str] = lambda _address: OPEN,
 ) -> list[Server]:
     """Return the nodes of a cluster, not started; each owns an even share of the ring."""
     jars = fetched_jars()
@@ -218,6 +233,7 @@ def make_cluster(
             ),
             seeds=seeds,
             commitlog_sync=commitlog_sync,
+            security=security_of(address),
         )
         for number, address in enumerate(addresses)
     ]
