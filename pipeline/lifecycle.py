@@ -134,6 +134,9 @@ RESOLVED_STATES: Final = frozenset(
     }
 )
 
+# The events that a person asks for; of all others there are too many to list.
+OPEN_QUESTIONS: Final = (Event.LOSE_ANSWER, Event.REFUSE, Event.EXPIRE)
+
 # A step fits in 32 bits.  16 bits of tries outlast the longest validity at the slowest pace.
 _TRY_BITS: Final = 16
 _EVENT_BITS: Final = 8

@@ -8,12 +8,12 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 
 from cluster.local import bodies, buffer, editions, timeline, timers
 from cluster.local.blocks import unpack_bodies
-from cluster.local.schema import OPEN_QUESTIONS, OPEN_QUESTIONS_SQL, schema_version
+from cluster.local.schema import OPEN_QUESTIONS_SQL, schema_version
 from cluster.topology.generation import Core
 from pipeline.instant import Instant, earlier
 from pipeline.lane_id import LaneId, band_of
 from pipeline.later import MessageOutcome
-from pipeline.lifecycle import Step
+from pipeline.lifecycle import OPEN_QUESTIONS, Step
 from pipeline.limits import EXPORT_PAGE_BYTES_MAX, QUERY_PAGE_ROWS_MAX
 from pipeline.message import Body, BufferRow, MessageId, decode_body
 from pipeline.ports import MessageSummary, MessageTrace

@@ -17,7 +17,7 @@ from cluster.local.data_folder import (
     mark_core_file,
 )
 from cluster.local.turnstile import Turnstile
-from pipeline.lifecycle import Event
+from pipeline.lifecycle import OPEN_QUESTIONS
 from pipeline.limits import FILE_BUSY_MS_MAX
 
 SCHEMA_VERSION: Final = 5
@@ -28,8 +28,6 @@ SYNCHRONOUS: Final = "FULL"
 _CACHE_KIB: Final = 16 * 1024
 _STATEMENTS_MAX: Final = 128
 
-# The events that a person asks for; of all others there are too many to list.
-OPEN_QUESTIONS: Final = (Event.LOSE_ANSWER, Event.REFUSE, Event.EXPIRE)
 OPEN_QUESTIONS_SQL: Final = ", ".join(str(int(event)) for event in OPEN_QUESTIONS)
 
 _SCHEMA: Final = f"""

@@ -6,12 +6,22 @@ from uuid import UUID
 
 import msgspec
 
+from cluster.scylla.group_blocks import blocks_of, part_of
 from cluster.scylla.instants import FIRST_ID
+from cluster.scylla.stored_messages import place_of_id
 from cluster.scylla.verbs import Verbs, all_of
 from cluster.topology.generation import Core
 from pipeline.instant import Instant
 from pipeline.later import EditionKey, EditionRow
-from pipeline.message import Body, MessageId, MessageRow, PartitionKey, expiry_of, is_scheduled
+from pipeline.message import (
+    Body,
+    MessageId,
+    MessageRow,
+    PartitionKey,
+    expiry_of,
+    is_ordered,
+    is_scheduled,
+)
 from pipeline.ports import IdempotencyRow
 
 _US_PER_S: Final = 1_000_000
@@ -41,12 +51,34 @@ class BodyVerbs(Verbs):
         """Store bodies; an id that is there already keeps its first row."""
         self._known(core)
         life_s = self._windows.messages_ttl_ms // 1_000
-        await self._write_rows(
-            "insert_message",
+        lives_s = [life_s + _wait_s(born, body) for _id, _pk, born, _group, body in rows]
+        blocks = blocks_of(rows, lives_s)
+        block_of = {n: block for block in blocks for n in block.positions}
+        await all_of(
             [
-                (UUID(bytes=pk), id_, born, group, body, life_s + _wait_s(born, body))
-                for id_, pk, born, group, body in rows
-            ],
+                self._write_rows(
+                    "insert_message",
+                    [
+                        (UUID(bytes=pk), id_, born, group, block_of[n].name, body, lives_s[n])
+                        for n, (id_, pk, born, group, body) in enumerate(rows)
+                    ],
+                ),
+                self._write_rows(
+                    "insert_block",
+                    [
+                        (self._keys.of_core(core, "by_group", part_of(block)), *block.cells)
+                        for block in blocks
+                    ],
+                ),
+                self._write_rows(
+                    "insert_placed",
+                    [
+                        (place_of_id(self._keys, core, id_), id_, pk, lives_s[n])
+                        for n, (id_, pk, *_) in enumerate(rows)
+                        if is_ordered(pk, id_)
+                    ],
+                ),
+            ]
         )
 
     async def read_bodies(
@@ -57,7 +89,12 @@ class BodyVerbs(Verbs):
         found = await all_of(
             self._session.read("select_body", (UUID(bytes=pk), id_)) for pk, id_ in keys
         )
-        return {id_: Body(rows[0][0]) for (_pk, id_), rows in zip(keys, found, strict=True) if rows}
+        return {
+            id_: Body(rows[0][-1])
+            for (_pk, id_), rows in zip(keys, found, strict=True)
+            # An edition stands before the message; without one it is none.
+            if any(born is not None for born, _ in rows)
+        }
 
     async def write_editions(self, core: Core, rows: Sequence[EditionRow]) -> None:
         """Note what messages would hold if they were edited; nobody reads it until confirmed."""

@@ -12,10 +12,13 @@ from cluster.topology.generation import Core
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
 from pipeline.later import TimelineEvent
-from pipeline.lifecycle import Step
+from pipeline.lifecycle import EVENT_MASK, OPEN_QUESTIONS, Step
 from pipeline.limits import OWNER_TTL_MS
 from pipeline.message import MessageId, PartitionKey, TimelineRow
 from pipeline.ports import Beat, BookCell
+
+# Partitions of what is open at a core; a list reads all of them.
+OPEN_PARTS: Final = 16
 
 _pack: Final = msgspec.msgpack.Encoder().encode
 _unpack_book: Final = msgspec.msgpack.Decoder(tuple[int, bytes]).decode
@@ -86,9 +89,21 @@ class CellVerbs(Verbs):
     async def project(self, core: Core, rows: Sequence[TimelineRow]) -> None:
         """Write timeline rows.  Writing one twice is harmless."""
         self._known(core)
-        await self._write_rows(
-            "insert_event",
-            [(UUID(bytes=pk), id_, step, at, detail) for id_, pk, step, at, detail in rows],
+        await all_of(
+            [
+                self._write_rows(
+                    "insert_event",
+                    [(UUID(bytes=pk), id_, step, at, detail) for id_, pk, step, at, detail in rows],
+                ),
+                self._write_rows(
+                    "insert_open_question",
+                    [
+                        (self._keys.of_id(core, "open", id_, parts=OPEN_PARTS), id_, pk)
+                        for id_, pk, step, *_ in rows
+                        if step & EVENT_MASK in OPEN_QUESTIONS
+                    ],
+                ),
+            ]
         )
 
 

@@ -46,6 +46,13 @@ class Keys:
         """Return the key of a partition that belongs to a core."""
         return self._forge(core, f"{what}/{part.hex()}")
 
+    def of_id(self, core: Core, what: str, id_: bytes, *, parts: int) -> UUID:
+        """Return the key of that of a core's partitions (at most 256) where what is of an id lies.
+
+        The end of every id is as good as random, or counts messages that were sent together.
+        """
+        return self.of_core(core, what, bytes([id_[-1] % parts]))
+
     def _forged(self, core: Core, name: str) -> UUID:
         nonce = int.from_bytes(blake2b(name.encode(), digest_size=8).digest())
         return UUID(bytes=self._generation.forged_key(core, nonce))

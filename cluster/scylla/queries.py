@@ -1,9 +1,7 @@
 """What people ask of lanes: counted from the lanes' own rows, as nobody keeps a counter.
 
 A question reads all of a lane's rows from an instant on, page by page; it is for people, and for
-audits.  What is asked by message, by group or by state needs tables of its own, which the schema
-does not have yet: `trace`, `messages_in_state`, `messages_in_group`, `outcomes_in_group` and
-`receipts_of` are not here.
+audits.
 """
 
 from collections import Counter
@@ -15,26 +13,40 @@ from cluster.scylla.buffer import BufferVerbs
 from cluster.scylla.cells import CellVerbs, book_cell
 from cluster.scylla.journal import JournalVerbs
 from cluster.scylla.keys import Kind
+from cluster.scylla.listing import ListingVerbs
 from cluster.scylla.orders import OrderVerbs
+from cluster.scylla.receipts import ReceiptVerbs
 from cluster.scylla.settings import READ_PAGE_ROWS
+from cluster.scylla.stored_messages import StoredMessage
 from cluster.scylla.suppressions import SuppressionVerbs
 from cluster.scylla.timers import TimerVerbs
 from cluster.scylla.verbs import all_of
 from cluster.topology.generation import Core, Generation
-from pipeline.instant import Instant
-from pipeline.lane_id import LaneId
+from pipeline.instant import Instant, earlier
+from pipeline.lane_id import LaneId, band_of
 from pipeline.later import SuppressionRow
-from pipeline.message import BufferRow, MessageId, TimerRow
-from pipeline.ports import BookCell
+from pipeline.message import BufferRow, MessageId, TimerRow, decode_body
+from pipeline.ports import BookCell, MessageTrace
 
+# A row of the buffer is never much older than its message's born; clocks differ.
+_BORN_LEAD_MS: Final = 3_600_000
 _BEGINNING: Final = Instant(0)
 _END: Final = Instant(1 << 62)
 # Behind every book whose name begins with what stands before it.
 _LAST_CHARACTER: Final = "\U0010ffff"
 
 
-class ScyllaQueries(BufferVerbs, TimerVerbs, JournalVerbs, CellVerbs, OrderVerbs, SuppressionVerbs):
-    """The part of `QueryStore` that lanes and cores can answer."""
+class ScyllaQueries(
+    BufferVerbs,
+    TimerVerbs,
+    JournalVerbs,
+    CellVerbs,
+    OrderVerbs,
+    ReceiptVerbs,
+    SuppressionVerbs,
+    ListingVerbs,
+):
+    """`QueryStore`: for one event loop."""
 
     async def read_generations(self) -> list[Generation]:
         """Return every generation, oldest first."""
@@ -58,6 +70,36 @@ class ScyllaQueries(BufferVerbs, TimerVerbs, JournalVerbs, CellVerbs, OrderVerbs
             rows = await self._session.read("select_books", (key, prefix, prefix + _LAST_CHARACTER))
             found += [(lane, book_cell(book, cell)) for book, cell in rows]
         return found
+
+    async def trace(self, message_id: MessageId) -> MessageTrace | None:
+        """Return all that is known of a message, None if no such id was accepted.
+
+        A message whose body is past its time to live is not known any more.
+        """
+        message = await self.find(message_id)
+        if message is None:
+            return None
+        core = self._generation.core_of(message.pk)
+        submission = decode_body(message.body)
+        band = band_of(tenant=submission.tenant, priority=submission.priority)
+        lane = LaneId(self._generation.number, core.node, core.shard, submission.channel, band)
+        timelines = await self.read_timelines(core, [(message.pk, message_id)])
+        events = timelines[message_id]
+        # What has events was in its lane, even if its row there is gone since.
+        is_in_lane = bool(events) or await self._is_waiting(lane, message)
+        return MessageTrace(
+            id=message_id,
+            born=message.born,
+            lane=lane if is_in_lane else None,
+            body=message.body,
+            events=events,
+        )
+
+    async def _is_waiting(self, lane: LaneId, message: StoredMessage) -> bool:
+        async for rows in self._buffer_pages(lane, earlier(message.born, _BORN_LEAD_MS)):
+            if any(row[1] == message.id for row in rows):
+                return True
+        return bool(await self.timers_of(lane, message.id))
 
     # --- the buffer -------------------------------------------------------------------------
 

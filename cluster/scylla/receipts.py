@@ -9,6 +9,10 @@ import msgspec
 from cluster.scylla.verbs import Verbs, all_of
 from cluster.topology.generation import Core
 from pipeline.later import ReceiptRow
+from pipeline.message import MessageId
+from pipeline.route.receipts import OWNER
+
+_REFS_PARTS: Final = 256
 
 _pack: Final = msgspec.msgpack.Encoder().encode
 # The row behind its key.
@@ -22,9 +26,24 @@ class ReceiptVerbs(Verbs):
     async def write_receipts(self, core: Core, rows: Sequence[ReceiptRow]) -> None:
         """Write rows; one whose (ref, side, key) is there stays as it is."""
         self._known(core)
-        await self._write_rows(
-            "insert_receipt",
-            [(UUID(bytes=ref), side, key, _pack(tuple(cell))) for ref, side, key, *cell in rows],
+        await all_of(
+            [
+                self._write_rows(
+                    "insert_receipt",
+                    [
+                        (UUID(bytes=ref), side, key, _pack(tuple(cell)))
+                        for ref, side, key, *cell in rows
+                    ],
+                ),
+                self._write_rows(
+                    "insert_message_ref",
+                    [
+                        (self._place_of_refs(core, row.message_id), row.message_id, row.ref)
+                        for row in rows
+                        if row.side == OWNER
+                    ],
+                ),
+            ]
         )
 
     async def read_receipts(self, core: Core, refs: Sequence[bytes]) -> list[ReceiptRow]:
@@ -39,3 +58,17 @@ class ReceiptVerbs(Verbs):
             for side, key, cell in rows:
                 first.setdefault((ref, side, key), ReceiptRow(ref, side, key, *_unpack(cell)))
         return list(first.values())
+
+    async def receipts_of(self, message_id: MessageId) -> list[ReceiptRow]:
+        """Return the rows of every reference that an owner knows as this message's."""
+
+        async def at(core: Core) -> list[ReceiptRow]:
+            place = self._place_of_refs(core, message_id)
+            rows = await self._session.read("select_message_refs", (place, message_id))
+            return await self.read_receipts(core, [ref for (ref,) in rows])
+
+        found = await all_of(at(core) for core in self._generation.cores)
+        return [row for rows in found for row in rows]
+
+    def _place_of_refs(self, core: Core, message_id: bytes) -> UUID:
+        return self._keys.of_id(core, "refs", message_id, parts=_REFS_PARTS)

@@ -185,10 +185,14 @@ def refuse_lives(name: str, lives: Mapping[str, int], windows: Windows) -> None:
 def _lives_ms(windows: Windows) -> dict[str, int]:
     return {
         "messages": windows.messages_ttl_ms,
+        "by_group": windows.messages_ttl_ms,
+        "placed": windows.messages_ttl_ms,
         "drafts": windows.messages_ttl_ms,
         "results": windows.messages_ttl_ms,
         "idem": windows.idem_life_ms,
         "timeline": windows.timeline_ttl_ms,
+        "open_questions": windows.timeline_ttl_ms,
+        "message_refs": windows.timeline_ttl_ms,
         "receipts": windows.timeline_ttl_ms,
         "buffer": windows.buffer_ttl_ms,
         "commands": windows.buffer_ttl_ms,

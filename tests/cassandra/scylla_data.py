@@ -15,6 +15,7 @@ from cluster.scylla.store import ScyllaStore
 from cluster.scylla.topology_source import picture_of
 from cluster.topology.generation import Generation
 from pipeline.limits import Windows
+from pipeline.ports import QueryStore
 from tests.cassandra.front import Break, Fronts, Rule
 from tests.contract.store_under_test import Store
 
@@ -89,6 +90,11 @@ class Keyspace:
 def port_of(store: ScyllaStore) -> Store:
     """Return the store as actors see it: that it has every verb is told by its type."""
     return store
+
+
+def queries_of(queries: ScyllaQueries) -> QueryStore:
+    """Return the queries as the command line sees them: the same."""
+    return queries
 
 
 class ScyllaData:

@@ -1,7 +1,4 @@
-"""The store on ScyllaDB sits the exam that every store sits, on a real server.
-
-What only people ask, of tables that the schema does not have yet, is expected to fail by name.
-"""
+"""The store on ScyllaDB sits the exam that every store sits, on a real server."""
 
 from tests.contract.commands import CommandsContract
 from tests.contract.conftest import lane, other_store, queries, rows, store

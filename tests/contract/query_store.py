@@ -275,6 +275,40 @@ class QueryStoreContract:
         assert {message.id: (message.body, message.step) for message in found} == expected
         assert await in_group(queries, group_key("acme", "none"), limit=limit) == []
 
+    @pytest.mark.parametrize("limit", [1, 3, 100])
+    async def test_a_message_that_was_sent_again_among_others_is_listed_once(
+        self, queries: QueryStore, store: Store, rows: Rows, limit: int
+    ) -> None:
+        ids = rows.ids(6)
+        written = [message_row(id_) for id_ in ids]
+        for part in (written[:3], written[:3], written[2:5], [*written[4:], written[0]]):
+            await store.write_messages(rows.core, part)
+        listed = await in_group(queries, "acme/spring", limit=limit)
+        assert sorted(message.id for message in listed) == sorted(ids)
+        # Whoever sends it again in another group changes nothing.
+        await store.write_messages(rows.core, [message_row(ids[1], group="acme/autumn")])
+        assert await in_group(queries, "acme/autumn", limit=limit) == []
+        assert len(await outcomes_in_group(queries, "acme/spring", limit=limit)) == 6
+
+    @pytest.mark.parametrize("limit", [1, 7, 100])
+    async def test_messages_of_one_ordering_key_are_listed_like_others(
+        self, queries: QueryStore, store: Store, rows: Rows, limit: int
+    ) -> None:
+        pks = [PartitionKey(id_) for id_ in rows.ids(2)]
+        ids = rows.ids(40)
+        pk_of = {id_: pks[n % 2] for n, id_ in enumerate(ids)}
+        await store.write_messages(rows.core, [message_row(i, pk=pk_of[i]) for i in ids])
+        for event in (Event.CLAIM, Event.TAKE):
+            await store.project(
+                rows.core, [(i, pk_of[i], STEPS[event], BORN, "") for i in ids if i != ids[3]]
+            )
+        sent = await in_state(queries, Event.TAKE, limit=limit)
+        assert sorted(message.id for message in sent) == sorted(i for i in ids if i != ids[3])
+        listed = await in_group(queries, "acme/spring", limit=limit)
+        assert {message.id: message.step for message in listed} == {
+            i: None if i == ids[3] else STEPS[Event.TAKE] for i in ids
+        }
+
     @pytest.mark.parametrize("limit", [1, 4, 100])
     async def test_an_export_has_every_message_of_a_group_once_with_its_newest_event(
         self, queries: QueryStore, store: Store, under_test: StoreUnderTest, limit: int

@@ -94,10 +94,14 @@ def test_tablets_are_refused_with_the_reason(initial: int) -> None:
 def test_rows_that_would_end_at_another_time_are_refused() -> None:
     lives = {
         "messages": 90 * 86_400,
+        "by_group": 90 * 86_400,
+        "placed": 90 * 86_400,
         "drafts": 90 * 86_400,
         "results": 90 * 86_400,
         "idem": WINDOWS.idem_life_ms // 1_000,
         "timeline": 90 * 86_400,
+        "open_questions": 90 * 86_400,
+        "message_refs": 90 * 86_400,
         "receipts": 90 * 86_400,
         "buffer": 7 * 86_400,
         "commands": 7 * 86_400,
