@@ -71,6 +71,8 @@ class IngesterPorts:
     close: Callable[[], Awaitable[None]]
     refusal: Callable[[], str | None] = lambda: None  # why nothing may be accepted now
     warnings: Callable[[], Sequence[str]] = tuple  # what somebody should look at
+    # Statements that the owning core served, and those that others did.
+    served: Callable[[], tuple[int, Mapping[str, int]]] = lambda: (0, {})
 
 
 class Ingester:
@@ -133,6 +135,7 @@ class Ingester:
             "idle": self._use.idle,
             "overloaded_lately": self._overloaded_lately,
             "warnings": [] if self._ports is None else list(self._ports.warnings()),
+            "served": (0, {}) if self._ports is None else self._ports.served(),
         }
 
     def _measure(self) -> None:

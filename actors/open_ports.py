@@ -63,6 +63,7 @@ async def open_ingester_ports(
         close=opened.close,
         refusal=opened.refusal,
         warnings=opened.warnings,
+        served=opened.served,
     )
 
 
@@ -104,6 +105,7 @@ async def open_scheduler_ports(
         close=close,
         hang_bell=bell.hang,
         warnings=opened.warnings,
+        served=opened.served,
     )
 
 

@@ -74,6 +74,8 @@ class SchedulerPorts:
     close: Callable[[], Awaitable[None]]
     hang_bell: Callable[[Callable[[Sequence[str]], None]], None] | None = None
     warnings: Callable[[], Sequence[str]] = tuple  # what somebody should look at
+    # Statements that the owning core served, and those that others did.
+    served: Callable[[], tuple[int, Mapping[str, int]]] = lambda: (0, {})
 
 
 class Scheduler:
@@ -250,6 +252,7 @@ class Scheduler:
             ],
             "lanes_set_aside": dict(self._set_aside),
             "warnings": [] if self._ports is None else list(self._ports.warnings()),
+            "served": (0, {}) if self._ports is None else self._ports.served(),
         }
 
     def _measure(self, ports: SchedulerPorts) -> None:

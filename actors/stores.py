@@ -1,6 +1,6 @@
 """The store of a process, opened where it runs: the embedded one, or ScyllaDB."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, assert_never
@@ -19,6 +19,10 @@ def _nothing_amiss() -> list[str]:
     return []
 
 
+def _nothing_served() -> tuple[int, Mapping[str, int]]:
+    return 0, {}
+
+
 def _nothing_refused() -> str | None:
     return None
 
@@ -33,6 +37,8 @@ class OpenedStore:
     close: Callable[[], Awaitable[None]]
     # What somebody should look at though work goes on, a line each.
     warnings: Callable[[], list[str]] = _nothing_amiss
+    # Of the statements that were looked at: by the owning core, and elsewhere, by statement.
+    served: Callable[[], tuple[int, Mapping[str, int]]] = _nothing_served
     # Why nothing may be accepted now, None if all is well.
     refusal: Callable[[], str | None] = _nothing_refused
 
@@ -70,6 +76,7 @@ async def open_store(settings: Settings, data_folder: Path) -> OpenedStore:
                 close=opened.close,
                 warnings=opened.keeper.warnings,
                 refusal=opened.keeper.refusal,
+                served=opened.session.alignment.served,
             )
         case other:
             assert_never(other)

@@ -40,6 +40,7 @@ _MODULE_OF: Final = {
     "export": "export",
     "connectors": "connectors",
     "schema": "schema_command",
+    "alignment": "alignment_command",
     "backup": "backup_command",
     "restore": "backup_command",
     "audit": "audit_command",

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from actors.cli.audit.look import Look
 from actors.cli.inspection import Inspection
@@ -39,4 +39,4 @@ async def open_scylla_queries(settings: Settings) -> AsyncIterator[ScyllaQueries
                 " `shardpost up`"
             )
         store = ScyllaInspection(session, found[-1], clock=SystemClock(), windows=settings.windows)
-        yield ScyllaQueriesOpened(cast(Inspection, store), viewing, found[-1], session.addresses())
+        yield ScyllaQueriesOpened(store, viewing, found[-1], session.addresses())

@@ -34,6 +34,7 @@ from cassandra.query import (
     tuple_factory,
 )
 
+from cluster.scylla.alignment import Alignment
 from cluster.scylla.driver import Callback, Host, Metadata, Pool, Prepared, Request, Session
 from cluster.scylla.error_map import Sends, error_of
 from cluster.scylla.schema import SchemaUnusable
@@ -78,6 +79,7 @@ class ScyllaSession:
         self._prepared: dict[str, Prepared] = prepared
         self._statements = statements()
         self._wake_up = WakeUp()
+        self.alignment = Alignment(cluster.metadata)
         self._in_flight = asyncio.Semaphore(REQUESTS_IN_FLIGHT_MAX)
 
     @classmethod
@@ -181,10 +183,13 @@ class ScyllaSession:
                 response = self._session.execute_async(
                     request, host=host, execution_profile=profile
                 )
-                return await self._wake_up.rows_of(response)
+                rows = await self._wake_up.rows_of(response)
             except Exception as error:
                 told = error_of(error, sends=statement.sends, statement=statement.name)
                 raise told from error
+            if self.alignment.is_due():
+                self.alignment.note(statement.name, request, response)
+            return rows
 
     # --- connections to shards --------------------------------------------------------------
 

@@ -30,6 +30,15 @@ class Cluster:
     def hosts(self) -> list[str]:
         return [server.address for server in self.servers]
 
+    def watch_owners(self) -> None:
+        """Let the fronts count from now on which requests come to the owners of their keys."""
+        self.fronts.watch_owners(
+            {
+                server.address: [int(token) for token in server.tokens.split(",")]
+                for server in self.servers
+            }
+        )
+
 
 @contextmanager
 def running_cluster(

@@ -120,6 +120,42 @@ def prepared_id(frame: bytes) -> bytes | None:
     return _short_bytes(frame, HEAD.size + 4) if kind == _PREPARED else None
 
 
+def key_index(frame: bytes) -> int | None:
+    """Return which marker of a prepared statement is its partition key, None if that is not one."""
+    place = HEAD.size + 4
+    place += 2 + struct.unpack_from(">H", frame, place)[0]
+    _flags, _columns, key_count = struct.unpack_from(">iii", frame, place)
+    if key_count != 1:
+        return None
+    index: int = struct.unpack_from(">H", frame, place + 12)[0]
+    return index
+
+
+def executed_value(frame: bytes, index: int) -> bytes | None:
+    """Return the value of a marker in an EXECUTE."""
+    place = HEAD.size
+    place += 2 + struct.unpack_from(">H", frame, place)[0]
+    # Consistency, flags, number of values.
+    return _value(frame, place + 5, index)
+
+
+def batched_value(frame: bytes, index: int) -> bytes | None:
+    """Return the value of a marker in the first statement of a BATCH, which was prepared."""
+    # Kind of the batch, number of statements, kind of the first, its id.
+    place = HEAD.size + 4
+    place += 2 + struct.unpack_from(">H", frame, place)[0]
+    return _value(frame, place + 2, index)
+
+
+def _value(frame: bytes, place: int, index: int) -> bytes | None:
+    for number in range(index + 1):
+        [length] = struct.unpack_from(">i", frame, place)
+        if number == index:
+            return frame[place + 4 : place + 4 + length] if length >= 0 else None
+        place += 4 + max(length, 0)
+    return None
+
+
 def sharded(supported: bytes, told: Mapping[str, str]) -> bytes:
     """Return a SUPPORTED that says these things, too, and offers no compression."""
     [count] = struct.unpack_from(">H", supported, HEAD.size)

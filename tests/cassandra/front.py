@@ -12,12 +12,16 @@ import socket
 import struct
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, NamedTuple
 
+from cluster.topology.murmur import KEY_BYTES
+from cluster.topology.ring import Ring
+from cluster.topology.shard import shard_of
+from cluster.topology.token import Token, token_of
 from tests.cassandra import frames
 from tests.cassandra.frames import HEAD, Opcode
 
@@ -188,9 +192,15 @@ class _Link:
                 self.preparing[stream] = text
                 return frame
         elif opcode == Opcode.EXECUTE:
-            text = self.front.prepared.get(frames.executed_id(frame), "")
+            statement_id = frames.executed_id(frame)
+            text = self.front.prepared.get(statement_id, "")
+            if (index := self.front.key_indexes.get(statement_id)) is not None:
+                self.front.look_at_key(self.shard, text, frames.executed_value(frame, index))
         elif opcode == Opcode.BATCH:
-            text = self.front.prepared.get(frames.first_of_batch(frame) or b"", "")
+            statement_id = frames.first_of_batch(frame) or b""
+            text = self.front.prepared.get(statement_id, "")
+            if (index := self.front.key_indexes.get(statement_id)) is not None:
+                self.front.look_at_key(self.shard, text, frames.batched_value(frame, index))
         else:
             return frame
         self.front.counts[Counted(self.shard, Opcode(opcode), text)] += 1
@@ -227,6 +237,7 @@ class _Link:
             statement_id = frames.prepared_id(frame)
             if statement_id is not None:
                 self.front.prepared[statement_id] = text
+                self.front.key_indexes[statement_id] = frames.key_index(frame)
         match self.broken.pop(stream, None):
             case None:
                 return frame
@@ -251,6 +262,11 @@ class Front:
     counts: "Counter[Counted]" = field(default_factory=Counter)
     rules: list[Rule] = field(default_factory=list)
     prepared: dict[bytes, str] = field(default_factory=dict)
+    key_indexes: dict[bytes, int | None] = field(default_factory=dict)
+    # Requests whose key the shard owns, and those of other owners, by the statement's text.
+    owned: "Counter[str]" = field(default_factory=Counter)
+    strayed: "Counter[str]" = field(default_factory=Counter)
+    owner_of: Callable[[int], str] | None = None  # of a token, by address
     links: set[_Link] = field(default_factory=set)
     accepted_count: int = 0
 
@@ -271,6 +287,15 @@ class Front:
             return source_port % self.shard_count
         self.accepted_count += 1
         return self.accepted_count % self.shard_count
+
+    def look_at_key(self, shard: int, text: str, key: bytes | None) -> None:
+        """Count whether a key belongs to this node, and to the shard that was asked about it."""
+        if self.owner_of is None or key is None or len(key) != KEY_BYTES:
+            return
+        token = token_of(key)
+        place = shard_of(token, shard_count=self.shard_count, ignore_msb=IGNORE_MSB)
+        is_mine = place == shard and self.owner_of(token) == self.address
+        (self.owned if is_mine else self.strayed)[text] += 1
 
     def broken(self, text: str) -> Rule | None:
         """Return the rule that takes this request."""
@@ -343,6 +368,21 @@ class Fronts:
         finally:
             for front in self.fronts:
                 front.rules.remove(rule)
+
+    def watch_owners(self, tokens: Mapping[str, Sequence[int]]) -> None:
+        """Count from now on which requests came to their owners; `tokens` by address."""
+        ring = Ring.of(tokens)
+        for front in self.fronts:
+            front.owned.clear()
+            front.strayed.clear()
+            front.owner_of = lambda token: ring.owners[ring.position_of(Token(token))]
+
+    def strays(self) -> "tuple[int, Counter[str]]":
+        """Return how many requests came to their owners, and which statements did not."""
+        strayed: Counter[str] = Counter()
+        for front in self.fronts:
+            strayed.update(front.strayed)
+        return sum(front.owned.total() for front in self.fronts), strayed
 
     def counted(self, *, words: str) -> "Counter[tuple[str, int]]":
         """Return how many requests whose statement has these words came to each (node, shard)."""

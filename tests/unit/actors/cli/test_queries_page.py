@@ -36,7 +36,7 @@ SECTION_OF = {
 
 ACTS = {
     *("up", "send", "demo", "suppress"),
-    *("export", "connectors", "backup", "restore", "schema"),
+    *("export", "connectors", "backup", "restore", "schema", "alignment"),
     *("cancel", "edit", "expedite", "pause", "resume", "resolve", "resend"),
 }
 
