@@ -40,6 +40,7 @@ class World:
         self.closed_count = 0
         self.opened_count = 0
         self.use = ProcessorUse(0, 0)
+        self.refusal: str | None = None
 
     @classmethod
     @asynccontextmanager
@@ -78,6 +79,7 @@ class World:
             ),
             measure=lambda: self.use,
             close=close,
+            refusal=lambda: self.refusal,
         )
 
     async def ring(self, doorbell: bytes) -> Heard:

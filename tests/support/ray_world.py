@@ -37,6 +37,7 @@ class Actor:
         self.lanes: dict[str, int] = {}  # that it owns -> handed over lately
         self.messages_in_flight = 0
         self.set_aside: dict[str, str] = {}
+        self.warnings: list[str] = []
         self.is_ending = False
 
     async def check_health(self) -> dict[str, Any]:
@@ -53,6 +54,7 @@ class Actor:
             "messages_in_flight": self.messages_in_flight,
             "overloaded_lately": 0,
             "lanes_set_aside": self.set_aside,
+            "warnings": self.warnings,
             "lanes": [
                 {"lane": lane, "is_owned": True, "handed_over_lately": work}
                 for lane, work in self.lanes.items()

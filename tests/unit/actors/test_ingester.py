@@ -51,6 +51,18 @@ async def test_what_is_accepted_has_its_bodies_and_one_row_each(tmp_path: Path) 
 
 
 @in_virtual_time
+async def test_nothing_is_accepted_while_the_store_says_why_not(tmp_path: Path) -> None:
+    async with World.on(tmp_path) as world:
+        client = world.ingester()
+        world.refusal = "the clock of node a is at least 700 ms ahead of this machine's"
+        chunk = make_chunk(some_bodies(10))
+        assert await client.submit(chunk) == Unanswered(world.refusal)
+        assert world.store.log == []
+        world.refusal = None
+        assert isinstance(await client.submit(chunk), Accepted)
+
+
+@in_virtual_time
 async def test_the_order_of_writes_is_the_promise(tmp_path: Path) -> None:
     async with World.on(tmp_path) as world:
         client = world.ingester()

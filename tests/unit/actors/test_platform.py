@@ -30,6 +30,7 @@ class Registry:
     def __init__(self) -> None:
         self.is_complete = True
         self.troubles: list[str] = []
+        self.warnings: list[str] = []
         self.is_hanging = False
         self.is_hanging_in_drain = False
         self.unreachable_every = 0  # of the questions to one that hangs
@@ -47,7 +48,11 @@ class Registry:
 
     async def status(self) -> Mapping[str, Any]:
         await self._answer()
-        return {"is_complete": self.is_complete, "troubles": self.troubles}
+        return {
+            "is_complete": self.is_complete,
+            "troubles": self.troubles,
+            "warnings": self.warnings,
+        }
 
     async def drain(self) -> None:
         await self._answer()
@@ -168,8 +173,13 @@ async def test_whoever_asks_is_told_of_troubles_until_they_are_over(
     await pass_time(10_000)
     assert read_platform(tmp_path).troubles == tuple(registry.troubles)
     registry.troubles = []
+    registry.warnings = ["node 10.0.0.2 does not answer"]
     await pass_time(10_000)
     assert read_platform(tmp_path).troubles == ()
+    assert read_platform(tmp_path).warnings == tuple(registry.warnings)
+    registry.warnings = []
+    await pass_time(10_000)
+    assert read_platform(tmp_path).warnings == ()
     await platform.drain()
 
 

@@ -94,6 +94,18 @@ async def test_why_a_place_fails_is_told_until_it_is_served_again() -> None:
 
 
 @in_virtual_time
+async def test_what_any_process_works_around_is_told_once() -> None:
+    world = World()
+    async with running(world) as registry:
+        for name in world.living:
+            world.living[name].warnings = ["node a does not answer", f"only {name} sees it"]
+        await pass_time(2 * ROUND_MS)
+        told = (await registry.status())["warnings"]
+        assert told.count("node a does not answer") == 1
+        assert len(told) == 1 + len(world.living)
+
+
+@in_virtual_time
 async def test_a_lane_that_is_set_aside_is_told() -> None:
     world = World()
     async with running(world) as registry:

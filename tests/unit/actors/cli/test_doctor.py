@@ -174,6 +174,21 @@ def test_what_troubles_a_running_platform_is_told_by_doctor_and_status(
     assert as_json.json["troubles"] == [trouble["told"]]
 
 
+def test_what_the_platform_works_around_is_a_warning(shardpost: Shardpost, fill: Fill) -> None:
+    path = fill(one_message).path
+    lock = PlatformLock.take(path)
+    try:
+        lock.publish(PlatformAddress(ray_address="x", namespace="s", dashboard_url="", pid=17))
+        lock.tell_troubles([], ["node 10.0.0.2 does not answer"])
+        answer = shardpost("doctor", "--data", path, "--json")
+        status = shardpost("status", "--data", path)
+    finally:
+        lock.release()
+    [warning] = checks_of(answer, "warning")
+    assert (warning["verdict"], warning["told"]) == ("warn", "node 10.0.0.2 does not answer")
+    assert "\nWARNING: node 10.0.0.2 does not answer\n" in status.out
+
+
 RECEIPTS = """
 [connectors.hooks]
 kind = "webhook"

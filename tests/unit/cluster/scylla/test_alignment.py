@@ -83,8 +83,10 @@ def test_the_ring_is_the_one_of_now(alignment: Alignment, metadata: Any) -> None
     alignment.note("select_body", request_of(key), response_of(node, shard))
     metadata.token_map = TokenMap(first=1)
     alignment.note("select_body", request_of(key), response_of(node, shard))
-    alignment.note("select_body", request_of(key), response_of(1 - node, shard))
-    assert alignment.served() == (2, {"select_body": 1})
+    assert alignment.served() == (1, {"select_body": 1})
+    for _ in range(2):
+        alignment.note("select_body", request_of(key), response_of(1 - node, shard))
+    assert alignment.served() == (3, {"select_body": 1})
 
 
 @pytest.mark.parametrize("key", [None, b"short"])

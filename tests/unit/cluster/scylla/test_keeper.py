@@ -29,6 +29,7 @@ class Session:
         self.healed_count = 0
         self.ahead_us = 0
         self.took_us = [0]
+        self.is_slow_there = False
         self.silent: set[str] = set()
 
     async def heal_shards(self) -> None:
@@ -48,9 +49,12 @@ class Session:
         if host.address in self.silent:
             raise StoreUnavailable("it went away")
         took_us = self.took_us.pop(0) if len(self.took_us) > 1 else self.took_us[0]
-        # The answer takes its time on the way back.
+        # The time is spent on the way there, or on the way back.
+        if self.is_slow_there:
+            self.clock.advance(took_us // 1_000)
         at = self.clock.now() + self.ahead_us
-        self.clock.advance(took_us // 1_000)
+        if not self.is_slow_there:
+            self.clock.advance(took_us // 1_000)
         return [(_time_id(at),)]
 
 
@@ -132,8 +136,12 @@ async def test_nothing_is_accepted_while_a_clock_is_too_far_off(
     assert keeper.refusal() is None
 
 
-async def test_an_answer_that_took_long_says_nothing_of_a_clock(session: Session) -> None:
+@pytest.mark.parametrize("is_slow_there", [True, False])
+async def test_an_answer_that_took_long_says_nothing_of_a_clock(
+    session: Session, is_slow_there: bool
+) -> None:
     session.took_us = [2_000_000]
+    session.is_slow_there = is_slow_there
     skews = await measure_skews(session, clock=session.clock)  # type: ignore[arg-type]
     assert [skew.certain_ms for skew in skews] == [0, 0]
     assert clock_fault(skews, skew_ms_max=SKEW_MS_MAX) is None
