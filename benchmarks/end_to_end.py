@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from actors.cli.books_wait import wait_until_closed
+from actors.cli.open_queries import open_queries
 from benchmarks.process_tree import ProcessTree
 from benchmarks.result import print_result
-from cluster.local.queries import LocalQueries
 from pipeline.message import group_key
 from tests.support.platform_process import Outbox, processes
 
@@ -69,12 +69,12 @@ def cpu_by_stage() -> dict[str, float]:
     return usage
 
 
-def run(messages: int, folder: Path) -> dict[str, Any]:
-    """Measure once in a folder; return the figures."""
+def run(messages: int, folder: Path, *up_options: str) -> dict[str, Any]:
+    """Measure once in a folder; return the figures.  `up_options`: of `shardpost up`."""
     file, data = folder / "messages.csv", folder / "data"
     write_messages(file, messages)
     platform = ProcessTree.start(
-        [*_SHARDPOST, "up", "--json", "--data", str(data)],
+        [*_SHARDPOST, "up", "--json", "--data", str(data), *up_options],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
@@ -93,17 +93,14 @@ def run(messages: int, folder: Path) -> dict[str, Any]:
         assert not sending.poll(), f"send ended with {sending.returncode}"
 
     async def wait() -> Counter[Any]:
-        queries = LocalQueries.open(data)
-        try:
+        async with open_queries(data) as queries:
             books = await wait_until_closed(
-                queries,
+                queries.store,
                 group_key("default", GROUP),
                 accepted_count=lambda: messages,
                 on_look=check,
             )
             return books.counts
-        finally:
-            await queries.close()
 
     books = asyncio.run(wait())
     closed_at = time.time()
