@@ -86,15 +86,15 @@ class BodyVerbs(Verbs):
     ) -> dict[MessageId, Body]:
         """Return the bodies that exist, by id; of one that was edited the newest edition."""
         self._known(core)
-        found = await all_of(
-            self._session.read("select_body", (UUID(bytes=pk), id_)) for pk, id_ in keys
-        )
-        return {
-            id_: Body(rows[0][-1])
-            for (_pk, id_), rows in zip(keys, found, strict=True)
+        rows = await self._read_by_message(keys, many="select_bodies", one="select_body")
+        bodies: dict[MessageId, Body] = {}
+        accepted = set()
+        for id_, born, body in rows:
             # An edition stands before the message; without one it is none.
-            if any(born is not None for born, _ in rows)
-        }
+            bodies.setdefault(MessageId(id_), Body(body))
+            if born is not None:
+                accepted.add(id_)
+        return bodies if len(accepted) == len(bodies) else {i: bodies[i] for i in accepted}
 
     async def write_editions(self, core: Core, rows: Sequence[EditionRow]) -> None:
         """Note what messages would hold if they were edited; nobody reads it until confirmed."""

@@ -68,10 +68,8 @@ class CellVerbs(Verbs):
     ) -> dict[MessageId, Step]:
         """Return the largest step of each message that has one, at QUORUM."""
         self._known(core)
-        found = await all_of(
-            self._session.read("select_fold", (UUID(bytes=pk), id_)) for pk, id_ in keys
-        )
-        return {id_: Step(rows[0][0]) for (_pk, id_), rows in zip(keys, found, strict=True) if rows}
+        rows = await self._read_by_message(keys, many="select_folds", one="select_fold")
+        return dict(rows)
 
     async def read_timelines(
         self, core: Core, keys: Sequence[tuple[PartitionKey, MessageId]]

@@ -12,7 +12,6 @@ from cluster.scylla.cells import OPEN_PARTS
 from cluster.scylla.group_blocks import BLOCK_BYTES, PARTS, members, part
 from cluster.scylla.settings import READ_PAGE_ROWS
 from cluster.scylla.stored_messages import StoredMessage, StoredVerbs
-from cluster.scylla.verbs import all_of
 from pipeline.instant import Instant
 from pipeline.later import MessageOutcome, NewestEvent
 from pipeline.lifecycle import EVENT_MASK, OPEN_QUESTIONS, Step
@@ -225,15 +224,12 @@ class ListingVerbs(StoredVerbs):
         return found
 
     async def _newest_of(self, messages: Sequence[StoredMessage]) -> dict[MessageId, NewestEvent]:
-        found = await all_of(
-            self._session.read("select_newest", (UUID(bytes=message.pk), message.id))
-            for message in messages
-        )
-        return {
-            message.id: NewestEvent(Instant(at), Step(step), detail)
-            for message, rows in zip(messages, found, strict=True)
-            for at, step, detail in rows
-        }
+        newest: dict[MessageId, NewestEvent] = {}
+        for mine in self._by_core([(message.pk, message.id) for message in messages]):
+            rows = await self._read_by_message(mine, many="select_newest_of", one="select_newest")
+            for id_, at, step, detail in rows:
+                newest[id_] = NewestEvent(Instant(at), Step(step), detail)
+        return newest
 
 
 def _next_part(place: _GroupPlace) -> _GroupPlace:

@@ -49,15 +49,13 @@ class ReceiptVerbs(Verbs):
     async def read_receipts(self, core: Core, refs: Sequence[bytes]) -> list[ReceiptRow]:
         """Return the rows of these references, in order of (ref, side, key), at QUORUM."""
         self._known(core)
-        asked = sorted(set(refs))
-        found = await all_of(
-            self._session.read("select_receipts", (UUID(bytes=ref),)) for ref in asked
-        )
+        rows = await self._session.read_in("select_receipts", sorted(set(refs)))
         first: dict[tuple[bytes, str, str], ReceiptRow] = {}
-        for ref, rows in zip(asked, found, strict=True):
-            for side, key, cell in rows:
-                first.setdefault((ref, side, key), ReceiptRow(ref, side, key, *_unpack(cell)))
-        return list(first.values())
+        for ref, side, key, cell in rows:
+            place = (ref.bytes, side, key)
+            if place not in first:  # of two the older stands before the other
+                first[place] = ReceiptRow(*place, *_unpack(cell))
+        return [first[place] for place in sorted(first)]
 
     async def receipts_of(self, message_id: MessageId) -> list[ReceiptRow]:
         """Return the rows of every reference that an owner knows as this message's."""

@@ -13,6 +13,8 @@ REQUESTS_IN_FLIGHT_MAX: Final = 512
 BATCH_BYTES_MAX: Final = 96 * 1024
 BATCH_ROWS_MAX: Final = 200
 READ_PAGE_ROWS: Final = 2_000
+# More in one IN are refused by a ScyllaDB server as it is delivered.
+PARTITIONS_A_READ_MAX: Final = 100
 
 # A server gives up after 2 s for a write and 5 s for a read; then its answer says more than ours.
 REQUEST_TIMEOUT_S: Final = 6.0

@@ -1,7 +1,7 @@
 """Messages as they were accepted and edited: found by partition key and id, or by id alone."""
 
-from collections.abc import Sequence
-from typing import Final, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from cluster.scylla.keys import Keys
@@ -31,18 +31,30 @@ class StoredVerbs(Verbs):
         self, keys: Sequence[tuple[PartitionKey, MessageId]]
     ) -> dict[MessageId, StoredMessage]:
         """Return the messages that exist, by id."""
-        found = await all_of(
-            self._session.read("select_message", (UUID(bytes=pk), id_)) for pk, id_ in keys
-        )
-        messages: dict[MessageId, StoredMessage] = {}
-        for (pk, id_), rows in zip(keys, found, strict=True):
+        rows: list[tuple[Any, ...]] = []
+        for mine in self._by_core(keys):
+            rows += await self._read_by_message(mine, many="select_messages", one="select_message")
+        bodies: dict[MessageId, Body] = {}
+        accepted: dict[MessageId, tuple[Instant, str, bytes]] = {}
+        for id_, born, group, block, body in rows:
             # The first has the body that counts: that of an edition, if there was one.
-            accepted = next((row for row in rows if row[0] is not None), None)
-            if accepted is not None:
-                born, group, block, _ = accepted
-                body = Body(rows[0][-1])
-                messages[id_] = StoredMessage(id_, pk, Instant(born), group, block, body)
+            bodies.setdefault(id_, Body(body))
+            if born is not None:
+                accepted.setdefault(id_, (Instant(born), group, block))
+        pk_of = {id_: pk for pk, id_ in keys}
+        messages = {
+            id_: StoredMessage(id_, pk_of[id_], born, group, block, bodies[id_])
+            for id_, (born, group, block) in accepted.items()
+        }
         return messages
+
+    def _by_core(
+        self, keys: Sequence[tuple[PartitionKey, MessageId]]
+    ) -> Iterable[list[tuple[PartitionKey, MessageId]]]:
+        by_core: dict[Core, list[tuple[PartitionKey, MessageId]]] = {}
+        for pk, id_ in keys:
+            by_core.setdefault(self._generation.core_of(pk), []).append((pk, id_))
+        return by_core.values()
 
     async def find(self, message_id: MessageId) -> StoredMessage | None:
         """Return a message, None if it is not known: most lie under their ids."""

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from cluster.scylla.verbs import Verbs, all_of
+from cluster.scylla.verbs import Verbs
 from cluster.topology.generation import Core
 from pipeline.instant import Instant
 from pipeline.later import SuppressionRow
@@ -75,18 +75,15 @@ class SuppressionVerbs(Verbs):
     ) -> dict[bytes, SuppressionRow]:
         """Return those of the keys that are suppressed."""
         self._known(core)
-        found = await all_of(
-            self._session.read("select_suppression", (UUID(bytes=key),)) for key in keys
-        )
         stand = {}
-        for key, rows in zip(keys, found, strict=True):
-            for (packed,) in rows:
-                cell = _unpack(packed)
-                if cell.tenant is not None:
-                    stand[key] = SuppressionRow(
-                        *(key, cell.tenant, cell.channel, cell.recipient),
-                        *(Instant(cell.since), cell.reason, cell.by),
-                    )
+        for found, packed in await self._session.read_in("select_suppressions", keys):
+            cell = _unpack(packed)
+            if cell.tenant is not None:
+                key = found.bytes
+                stand[key] = SuppressionRow(
+                    *(key, cell.tenant, cell.channel, cell.recipient),
+                    *(Instant(cell.since), cell.reason, cell.by),
+                )
         return stand
 
     async def read_listing_tenants(self, core: Core, *, limit: int) -> list[str]:

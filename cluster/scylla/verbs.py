@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, TypeVar
+from uuid import UUID
 
 from cluster.scylla.keys import Keys
 from cluster.scylla.session import ScyllaSession
@@ -10,6 +11,7 @@ from cluster.scylla.settings import BATCH_BYTES_MAX, BATCH_ROWS_MAX
 from cluster.topology.generation import Core, CoreUnknown, Generation
 from pipeline.errors import WriteUnknown
 from pipeline.limits import Windows
+from pipeline.message import MessageId, PartitionKey, is_ordered
 from pipeline.ports import Clock
 
 ResultT = TypeVar("ResultT")
@@ -31,6 +33,24 @@ class Verbs:
         if core not in self._generation.cores:
             raise CoreUnknown(f"{core} is not in generation {self._generation.number}")
         return core
+
+    async def _read_by_message(
+        self, keys: Sequence[tuple[PartitionKey, MessageId]], *, many: str, one: str
+    ) -> list[tuple[Any, ...]]:
+        """Return what two statements read of messages of one core, which say the same.
+
+        `many` is asked for those that lie alone in their partition; `one` for those that lie with
+        their ordering key, whose partition may hold thousands.
+        """
+        alone = [pk for pk, id_ in keys if not is_ordered(pk, id_)]
+        reads = [self._session.read_in(many, alone)] if alone else []
+        if len(alone) < len(keys):
+            reads += [
+                self._session.read(one, (UUID(bytes=pk), id_))
+                for pk, id_ in keys
+                if is_ordered(pk, id_)
+            ]
+        return [row for rows in await all_of(reads) for row in rows]
 
     async def _write_rows(self, name: str, rows: Sequence[Sequence[Any]]) -> None:
         """Write rows of one core in unlogged batches, each row for itself."""

@@ -104,6 +104,8 @@ async def everything_of_a_core(store: ScyllaStore, core: Core, data: ScyllaData)
         await store.project(core, [(id_, pk, step, BORN, "file") for pk, id_ in keys])
         assert len(await store.read_folds(core, keys)) == 3
         assert len(await store.read_bodies(core, keys)) == 3
+        assert await store.read_receipts(core, ids) == []
+        assert await store.read_suppressions(core, ids) == {}
 
 
 async def test_shards_are_ready_when_all_have_an_open_connection_and_are_healed(
