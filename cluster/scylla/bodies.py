@@ -59,7 +59,7 @@ class BodyVerbs(Verbs):
                 self._write_rows(
                     "insert_message",
                     [
-                        (UUID(bytes=pk), id_, born, group, block_of[n].name, body, lives_s[n])
+                        (pk, id_, born, group, block_of[n].name, body, lives_s[n])
                         for n, (id_, pk, born, group, body) in enumerate(rows)
                     ],
                 ),

@@ -91,7 +91,7 @@ class CellVerbs(Verbs):
             [
                 self._write_rows(
                     "insert_event",
-                    [(UUID(bytes=pk), id_, step, at, detail) for id_, pk, step, at, detail in rows],
+                    [(pk, id_, step, at, detail) for id_, pk, step, at, detail in rows],
                 ),
                 self._write_rows(
                     "insert_open_question",

@@ -18,13 +18,15 @@ _LOWEST: Final = 0x8080808080808080
 _HIGHEST: Final = 0x7F7F7F7F7F7F7F7F
 _SIGN_BITS: Final = 0x8080808080808080
 
+_LOW_BITS: Final = (1 << 64) - 1
+
 # Smaller than any that a server gives.
 FIRST_ID: Final = UUID(int=1 << 76 | _LOWEST)
 
 
 def instant_of(at: UUID) -> Instant:
     """Return the instant of an id, rounded down."""
-    return Instant((at.time - _EPOCH_TICKS) // _TICKS_PER_US)
+    return Instant((_ticks(at.int) - _EPOCH_TICKS) // _TICKS_PER_US)
 
 
 def last_before(at: Instant) -> UUID:
@@ -39,7 +41,13 @@ def last_of(at: Instant) -> UUID:
 
 def order_of(at: UUID) -> tuple[int, int]:
     """Return what sorts ids as the server does."""
-    return at.time, (at.int & (1 << 64) - 1) ^ _SIGN_BITS
+    number = at.int
+    return _ticks(number), (number & _LOW_BITS) ^ _SIGN_BITS
+
+
+def _ticks(number: int) -> int:
+    # `UUID.time` takes five times as long, and every row that is read comes by here.
+    return (number >> 64 & 0xFFF) << 48 | (number >> 80 & 0xFFFF) << 32 | number >> 96
 
 
 def _highest(ticks: int) -> UUID:

@@ -38,6 +38,7 @@ from cassandra.query import (
 from cluster.scylla.alignment import Alignment
 from cluster.scylla.driver import Callback, Host, Metadata, Pool, Prepared, Request, Session
 from cluster.scylla.error_map import Sends, error_of
+from cluster.scylla.row_encoding import PROTOCOL_VERSION, RowEncoder
 from cluster.scylla.schema import SchemaUnusable
 from cluster.scylla.settings import (
     CONNECT_TIMEOUT_S,
@@ -79,6 +80,7 @@ class ScyllaSession:
         self._cluster = cluster
         self._session = session
         self._prepared: dict[str, Prepared] = prepared
+        self._encoders = {name: RowEncoder(each) for name, each in prepared.items()}
         self._statements = statements()
         self._wake_up = WakeUp()
         self.alignment = Alignment(cluster.metadata)
@@ -156,7 +158,7 @@ class ScyllaSession:
         """Write; raises `StoreUnavailable` or `WriteUnknown`."""
         statement = self._statements[name]
         assert statement.sends is Sends.WRITE, name
-        await self._send(statement, self._prepared[name].bind(parameters))
+        await self._send(statement, self._prepared[name].bind(_with_uuid(parameters)))
 
     async def write_batch(self, name: str, rows: Sequence[Parameters]) -> None:
         """Write rows in one unlogged batch: as a whole, if they are of one partition.
@@ -172,9 +174,11 @@ class ScyllaSession:
         batch = BatchStatement(
             batch_type=BatchType.UNLOGGED, consistency_level=prepared.consistency_level
         )
-        for parameters in rows:
-            batch.add(prepared, parameters)
         # The driver takes keyspace and key from the first statement, and forgets the table.
+        batch.add(prepared, _with_uuid(rows[0]))
+        encode = self._encoders[name]
+        for parameters in rows[1:]:
+            batch._add_statement_and_params(True, prepared.query_id, encode(parameters))
         batch.table = prepared.column_metadata[0].table_name
         await self._send(statement, batch)
 
@@ -265,7 +269,7 @@ def make_cluster(settings: ScyllaSettings) -> Cluster:
     return Cluster(
         settings.hosts,
         port=settings.port,
-        protocol_version=4,
+        protocol_version=PROTOCOL_VERSION,
         compression=False,
         auth_provider=auth,
         ssl_context=settings.tls,
@@ -312,6 +316,12 @@ def _prepare(session: Session) -> dict[str, Prepared]:
             ready.routing_key_indexes = [0]
         prepared[statement.name] = ready
     return prepared
+
+
+def _with_uuid(parameters: Parameters) -> Parameters:
+    """Return the parameters with their key, which comes first, as the driver wants it."""
+    key, *others = parameters
+    return (UUID(bytes=key), *others) if type(key) is bytes else parameters
 
 
 def _is_whole(pool: Pool) -> bool:
