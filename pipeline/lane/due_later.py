@@ -1,11 +1,15 @@
 """What waits in memory for its time, in the order of when it is due."""
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+from typing import Final
 
 from pipeline.instant import Instant
 from pipeline.lane.window import Candidate
 from pipeline.lifecycle import attempt_awaited
 from pipeline.message import MessageId, TimerRow
+
+# Fewer places of those that left are not worth a look at all of them.
+_STALE_PLACES_MIN: Final = 64
 
 
 class DueLater:
@@ -35,6 +39,9 @@ class DueLater:
         """Let a message wait until its `due_at`."""
         self._waiting[id_] = candidate
         heappush(self._due, (candidate.due_at, id_))
+        if len(self._due) > 2 * len(self._waiting) + _STALE_PLACES_MIN:
+            self._due = [(row.due_at, waits) for waits, row in self._waiting.items()]
+            heapify(self._due)
 
     def withdraw(self, id_: MessageId) -> None:
         """Forget a message, if it waits."""
@@ -44,9 +51,11 @@ class DueLater:
         """Return up to `room` messages whose time has come; they wait no longer."""
         taken: list[tuple[MessageId, Candidate]] = []
         while self._due and self._due[0][0] <= now and len(taken) < room:
-            _, id_ = heappop(self._due)
-            candidate = self._waiting.pop(id_, None)
-            if candidate is not None:
+            due_at, id_ = heappop(self._due)
+            candidate = self._waiting.get(id_)
+            # One that was put off has a place of its own further on: this one is no longer its.
+            if candidate is not None and candidate.due_at == due_at:
+                del self._waiting[id_]
                 taken.append((id_, candidate))
         return taken
 

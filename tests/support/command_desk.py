@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from pipeline.command import CommandBody, CommandKind, Verdict, encode_command
+from pipeline.command import CommandBody, CommandKind, Verdict, decode_command, encode_command
 from pipeline.instant import DurationMs, Instant, later
 from pipeline.lane.entry import Entry
 from pipeline.later import CommandEntry, CommandPage, CommandRow, EditionKey, EditionRow, GroupOrder
@@ -115,6 +115,9 @@ class CommandDesk:
 
     def on_journaled(self, entry: Entry, dues: dict[MessageId, Instant]) -> None:
         """Note what an entry answers, and what that means for the world."""
+        for id_, step in zip(entry.message_ids, entry.steps, strict=True):
+            if not entry.connector and step & EVENT_MASK == Event.DEFER:
+                dues.pop(id_, None)
         entry_of = {row.id: row for _, row in self.rows}
         at_of = {row.id: at for at, row in self.rows}
         for answer in entry.answers:
@@ -134,9 +137,9 @@ class CommandDesk:
                 self.edited[id_] = self.drafts[id_, at_of[asked.id]].body
             if asked.kind in (CommandKind.RESEND, CommandKind.RESOLVE):
                 self.overruled.add(id_)
-        for id_, step in zip(entry.message_ids, entry.steps, strict=True):
-            if not entry.connector and step & EVENT_MASK == Event.DEFER:
-                dues.pop(id_, None)
+            due_at = decode_command(asked.payload).due_at
+            if due_at is not None:
+                dues[id_] = Instant(due_at)
 
     def check_claim(self, group: str) -> None:
         assert group not in self.stopped, "claimed, though its group is paused"
