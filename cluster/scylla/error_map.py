@@ -44,6 +44,18 @@ def error_of(
     return WriteUnknown(told)
 
 
+def is_busy(error: BaseException) -> bool:
+    """Return whether nothing was sent because connections were full: the same may be sent again."""
+    match error:
+        case ConnectionBusy():
+            return True
+        case NoHostAvailable(errors=errors):
+            tried = list(errors.values() if isinstance(errors, dict) else errors)
+            return bool(tried) and all(isinstance(each, ConnectionBusy) for each in tried)
+        case _:
+            return False
+
+
 def _is_definite(error: BaseException, sends: Sends) -> bool:
     """Return whether a write was certainly not done."""
     match error:

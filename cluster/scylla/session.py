@@ -37,10 +37,11 @@ from cassandra.query import (
 
 from cluster.scylla.alignment import Alignment
 from cluster.scylla.driver import Callback, Host, Metadata, Pool, Prepared, Request, Session
-from cluster.scylla.error_map import Sends, error_of
+from cluster.scylla.error_map import Sends, error_of, is_busy
 from cluster.scylla.row_encoding import PROTOCOL_VERSION, RowEncoder
 from cluster.scylla.schema import SchemaUnusable
 from cluster.scylla.settings import (
+    BUSY_PAUSES_S,
     CONNECT_TIMEOUT_S,
     DRIVER_THREADS,
     HEARTBEAT_INTERVAL_S,
@@ -202,17 +203,22 @@ class ScyllaSession:
         profile: object = EXEC_PROFILE_DEFAULT,
     ) -> list[Any]:
         async with self._in_flight:
-            try:
-                response = self._session.execute_async(
-                    request, host=host, execution_profile=profile
-                )
-                rows = await self._wake_up.rows_of(response)
-            except Exception as error:
-                told = error_of(error, sends=statement.sends, statement=statement.name)
-                raise told from error
-            if self.alignment.is_due():
-                self.alignment.note(statement.name, request, response)
-            return rows
+            for pause_s in (*BUSY_PAUSES_S, None):
+                try:
+                    response = self._session.execute_async(
+                        request, host=host, execution_profile=profile
+                    )
+                    rows = await self._wake_up.rows_of(response)
+                except Exception as error:
+                    if pause_s is not None and is_busy(error):
+                        await asyncio.sleep(pause_s)
+                        continue
+                    told = error_of(error, sends=statement.sends, statement=statement.name)
+                    raise told from error
+                if self.alignment.is_due():
+                    self.alignment.note(statement.name, request, response)
+                return rows
+        raise AssertionError("the last try returns or raises")
 
     # --- connections to shards --------------------------------------------------------------
 

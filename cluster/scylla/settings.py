@@ -18,6 +18,8 @@ PARTITIONS_A_READ_MAX: Final = 100
 
 # A server gives up after 2 s for a write and 5 s for a read; then its answer says more than ours.
 REQUEST_TIMEOUT_S: Final = 6.0
+# A connection whose socket is full takes nothing more for a moment; less than a request may take.
+BUSY_PAUSES_S: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
 CONNECT_TIMEOUT_S: Final = 5.0
 RECONNECT_INTERVAL_S: Final = 0.5
 # Until it is noticed that a shard's connection is closed its requests go to other shards.
@@ -29,6 +31,8 @@ DRIVER_THREADS: Final = 8
 
 # A server's writes end before this, and a client's request after it (docs/protocol.md, 5.1).
 assert Windows().write_deadline_ms < REQUEST_TIMEOUT_S * 1_000
+# Whoever waits for a full socket all along still has time for an answer within W.
+assert sum(BUSY_PAUSES_S) * 1_000 < Windows().write_deadline_ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

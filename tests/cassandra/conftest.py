@@ -1,13 +1,15 @@
-"""A node with a front, started once for all tests that need it."""
+"""A node with a front, started once for all tests that need it; or a cluster that is there."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from tests.cassandra.front import Front, Fronts
+from tests.cassandra.real_cluster import SessionFaults, named_hosts
 from tests.cassandra.scylla_data import Keyspace, ScyllaData
 from tests.cassandra.servers import (
     BACKEND_PORT,
@@ -19,16 +21,22 @@ from tests.cassandra.servers import (
 )
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, on a cluster that is there, what needs servers of its own or the front's eyes."""
+    if not named_hosts():
+        return
+    left_out = [item for item in items if item.get_closest_marker("stand_in")]
+    items[:] = [item for item in items if item not in left_out]
+    config.hook.pytest_deselected(items=left_out)
+
+
 @dataclass
 class Cluster:
     """Nodes that run, and what stands in front of them."""
 
     servers: list[Server]
     fronts: Fronts
-
-    @property
-    def hosts(self) -> list[str]:
-        return [server.address for server in self.servers]
+    hosts: list[str]
 
     def watch_owners(self) -> None:
         """Let the fronts count from now on which requests come to the owners of their keys."""
@@ -66,7 +74,7 @@ def running_cluster(
         for server in servers:
             server.wait_until_ready()
         fronts.start()
-        yield Cluster(servers, fronts)
+        yield Cluster(servers, fronts, [server.address for server in servers])
         fronts.stop()
     finally:
         for server in servers:
@@ -75,7 +83,10 @@ def running_cluster(
 
 @pytest.fixture(scope="session")
 def one_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Return a cluster of one node with two shards."""
+    """Return a cluster of one node with two shards, or the one that is named."""
+    if hosts := named_hosts():
+        yield Cluster([], cast(Fronts, SessionFaults()), hosts)
+        return
     with running_cluster(tmp_path_factory.mktemp("cassandra"), node_count=1) as cluster:
         yield cluster
 
@@ -83,8 +94,12 @@ def one_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def keyspace(one_node: Cluster) -> Iterator[Keyspace]:
     """Return the keyspace of the tests, with every table."""
-    keyspace = Keyspace(one_node.hosts, replication_factor=1)
+    keyspace = Keyspace(
+        one_node.hosts, node_count=len(one_node.servers) or None, replication_factor=1
+    )
     yield keyspace
+    if not one_node.servers:
+        keyspace.remove()
     keyspace.close()
 
 

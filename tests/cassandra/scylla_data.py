@@ -33,11 +33,15 @@ def is_write(text: str) -> bool:
 class Keyspace:
     """A keyspace that is made once and emptied before each test."""
 
-    def __init__(self, hosts: list[str], *, replication_factor: int) -> None:
+    def __init__(
+        self, hosts: list[str], *, replication_factor: int, node_count: int | None = None
+    ) -> None:
         self.settings = ScyllaSettings(hosts=tuple(hosts), keyspace=KEYSPACE)
         self._cluster = make_cluster(self.settings)
         self._session: Any = self._cluster.connect()
-        self._wait_for_agreement(len(hosts))
+        self._wait_for_agreement(node_count or len(self._cluster.metadata.all_hosts()))
+        # What another run left behind may be of another release.
+        self._session.execute(f"DROP KEYSPACE IF EXISTS {KEYSPACE}")
         [datacenter] = {host.datacenter for host in self._cluster.metadata.all_hosts()}
         schema.create_keyspace(self._session, KEYSPACE, {datacenter: replication_factor})
         self._session.set_keyspace(KEYSPACE)
@@ -82,6 +86,10 @@ class Keyspace:
         for table, look in looks:
             if look.result().one() is not None:
                 self._session.execute(f"TRUNCATE {table}")
+
+    def remove(self) -> None:
+        """Leave nothing behind."""
+        self._session.execute(f"DROP KEYSPACE IF EXISTS {KEYSPACE}")
 
     def close(self) -> None:
         self._cluster.shutdown()

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from cluster.egress.simulator.log import read_log
+from cluster.scylla.session import make_cluster
+from cluster.scylla.settings import ScyllaSettings
 from tests.support.both_providers import both_providers as both_providers
 from tests.support.platform_process import begin, eventually, kill_tree, shardpost
 from tests.support.provider_judge import taken_by
@@ -53,6 +55,15 @@ def make_schema(hosts: Sequence[str], keyspace: str, *, replication: int) -> Non
         SHARDPOST_SCYLLA__KEYSPACE=keyspace,
     )
     assert made.returncode == 0, made.stderr
+
+
+def forget_keyspace(hosts: Sequence[str], keyspace: str) -> None:
+    """Remove what another run, or this one, left behind."""
+    cluster = make_cluster(ScyllaSettings(hosts=tuple(hosts)))
+    try:
+        cluster.connect().execute(f"DROP KEYSPACE IF EXISTS {keyspace}")
+    finally:
+        cluster.shutdown()
 
 
 class Sending:

@@ -8,6 +8,8 @@ from tests.cassandra.front import Break, Rule
 from tests.cassandra.scylla_data import ScyllaData
 from tests.contract.store_under_test import OWNER_A, Rows
 
+pytestmark = pytest.mark.stand_in
+
 
 @pytest.fixture
 def rows(under_test: ScyllaData) -> Rows:

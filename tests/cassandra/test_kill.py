@@ -24,6 +24,9 @@ KILLS_AT = (150, 500)
 AGAIN_S = 0.1
 
 
+pytestmark = pytest.mark.stand_in
+
+
 @pytest.fixture(params=[1, pytest.param(3, marks=pytest.mark.three_nodes)])
 async def cluster(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -77,7 +80,10 @@ class Writers:
 async def test_a_killed_node_loses_nothing_that_was_acknowledged(cluster: Cluster) -> None:
     chance = seeded_random()
     keyspace = await asyncio.to_thread(
-        Keyspace, cluster.hosts, replication_factor=len(cluster.servers)
+        Keyspace,
+        cluster.hosts,
+        replication_factor=len(cluster.servers),
+        node_count=len(cluster.servers),
     )
     data = ScyllaData(keyspace, cluster.fronts)
     try:

@@ -16,6 +16,7 @@ from tests.cassandra.scylla_platform import (
     Sending,
     both_providers,
     by_providers,
+    forget_keyspace,
     make_schema,
     on_scylla,
 )
@@ -26,14 +27,19 @@ from tests.support.seed import seeded_random
 COUNT = 3_000
 KILLED_COUNT = 4_000  # of each of two channels
 KEYSPACE = "shardpost_platform"
+KILLED = "shardpost_killed"
 STRAY_PART = 0.001  # of the statements may be served elsewhere
 
 
 @pytest.fixture(scope="module")
-def made(one_node: Cluster) -> Cluster:
-    """Return a cluster with an empty keyspace."""
-    make_schema(one_node.hosts, KEYSPACE, replication=1)
-    return one_node
+def made(one_node: Cluster) -> Iterator[Cluster]:
+    """Return a cluster with empty keyspaces."""
+    for keyspace in (KEYSPACE, KILLED):
+        forget_keyspace(one_node.hosts, keyspace)
+        make_schema(one_node.hosts, keyspace, replication=1)
+    yield one_node
+    for keyspace in (KEYSPACE, KILLED):
+        forget_keyspace(one_node.hosts, keyspace)
 
 
 @pytest.fixture(scope="module")
@@ -60,17 +66,15 @@ def test_every_message_of_a_file_goes_out_once(office: Office, tmp_path: Path) -
 
 
 def test_the_commands_find_the_cluster_by_the_data_folder(office: Office, made: Cluster) -> None:
-    status = office.asked("status")
-    assert (status["is_running"], status["owners_alive"]) == (True, 2)
-    lanes = office.asked("lanes")["lanes"]
-    assert {(lane["address"], lane["core"]) for lane in lanes} == {
-        (made.hosts[0], 0),
-        (made.hosts[0], 1),
-    }
-    assert all(lane["epoch"] == 1 and lane["lag"] == 0 for lane in lanes)
     checks = {check["name"]: check for check in office.asked("doctor")["checks"]}
     assert checks["shards_ready"]["verdict"] == "ok"
-    assert checks["generation 1"]["told"] == "1 nodes, 2 cores"
+    cores = {name.removeprefix("core ") for name in checks if name.startswith("core ")}
+    assert checks["generation 1"]["told"].endswith(f" nodes, {len(cores)} cores")
+    status = office.asked("status")
+    assert (status["is_running"], status["owners_alive"]) == (True, len(cores))
+    lanes = office.asked("lanes")["lanes"]
+    assert {f"{lane['address']}/{lane['core']}" for lane in lanes} == cores
+    assert all(lane["epoch"] == 1 and lane["lag"] == 0 for lane in lanes)
     assert {check["verdict"] for check in checks.values()} <= {"ok", "warn"}
     assert "take and restore a backup with its own tools" in office.refused(
         "backup", office.data.parent / "copy", exit_code=3
@@ -123,20 +127,22 @@ def test_what_waits_is_edited_cancelled_and_sent_by_its_lane(
 def test_the_owning_core_serves_what_is_asked_of_it(
     office: Office, made: Cluster, tmp_path: Path
 ) -> None:
-    made.watch_owners()
+    if made.servers:
+        made.watch_owners()
     file = tmp_path / "aligned.csv"
     rows = [f"+44770090{n % 1_000:04},aligned {n}\n" for n in range(COUNT)]
     file.write_text("phone,text\n" + "".join(rows))
     office.asked("send", file, "--group", "aligned")
     office.handed_over("aligned", COUNT)
-    # The front saw every statement; the platform counts some of its own.
-    owned, strayed = made.fronts.strays()
-    assert owned > 100
-    assert strayed.total() <= owned * STRAY_PART, strayed
     told = office.asked("alignment")
     assert told["looked_at"] > 10
     assert told["share"] >= 1 - STRAY_PART, told["elsewhere"]
-    print(json.dumps({"owned": owned, "strayed": strayed, "told": told["share"]}))  # noqa: T201
+    if made.servers:
+        # The platform counts some of its statements; the front saw every one.
+        owned, strayed = made.fronts.strays()
+        print(json.dumps({"owned": owned, "strayed": strayed, "told": told["share"]}))  # noqa: T201
+        assert owned > 100
+        assert strayed.total() <= owned * STRAY_PART, strayed
 
 
 def test_killed_actors_lose_nothing_and_send_nothing_twice(made: Cluster, tmp_path: Path) -> None:
@@ -144,10 +150,8 @@ def test_killed_actors_lose_nothing_and_send_nothing_twice(made: Cluster, tmp_pa
     kinds = ["Scheduler", "Scheduler", "Scheduler", "Ingester", "Registry"]
     chance.shuffle(kinds)
     log, data = tmp_path / "provider.jsonl", tmp_path / "data"
-    keyspace = f"{KEYSPACE}_killed"
-    make_schema(made.hosts, keyspace, replication=1)
     with both_providers(log, seed=chance.randrange(2**31), modes="") as ports:
-        variables = by_providers(ports) | {"SHARDPOST_SCYLLA__KEYSPACE": keyspace}
+        variables = by_providers(ports) | {"SHARDPOST_SCYLLA__KEYSPACE": KILLED}
         with PlatformProcess(data, variables, *on_scylla(made.hosts)) as platform:
             sendings = [
                 Sending(data, log, channel=channel, count=KILLED_COUNT)

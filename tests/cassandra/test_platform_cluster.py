@@ -19,7 +19,7 @@ from tests.cassandra.servers import SYNC_GROUP
 from tests.support.platform_process import PlatformProcess, eventually, shardpost
 from tests.support.seed import seeded_random
 
-pytestmark = pytest.mark.three_nodes
+pytestmark = [pytest.mark.stand_in, pytest.mark.three_nodes]
 
 COUNT = 3_000  # of each of two channels
 REPLICATION = 3

@@ -17,7 +17,8 @@ from tests.cassandra.servers import SYNC_GROUP
 from tests.support.platform_process import PlatformProcess
 from tests.support.seed import seeded_random
 
-pytestmark = pytest.mark.three_nodes  # of one node, and as long
+# Of one node, and as long as those of three.
+pytestmark = [pytest.mark.stand_in, pytest.mark.three_nodes]
 
 COUNT = 4_000
 

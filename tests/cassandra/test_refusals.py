@@ -35,6 +35,9 @@ SECRET = {
 }
 
 
+pytestmark = pytest.mark.stand_in
+
+
 @pytest.fixture(scope="module")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the file of who signed the server's certificate; what else it takes lies beside."""

@@ -58,6 +58,7 @@ def test_the_server_has_our_token_for_every_key(keyspace: Keyspace) -> None:
     keyspace.empty()
 
 
+@pytest.mark.stand_in
 async def test_the_picture_of_the_ring_is_the_servers(under_test: ScyllaData) -> None:
     picture = picture_of(await under_test.session())
     [node] = picture.nodes
@@ -66,6 +67,7 @@ async def test_the_picture_of_the_ring_is_the_servers(under_test: ScyllaData) ->
     assert set(picture.ring.owners) == {node.name} == set(picture.places)
 
 
+@pytest.mark.stand_in
 async def test_whatever_belongs_to_a_lane_or_a_core_is_served_by_it_alone(
     under_test: ScyllaData,
 ) -> None:
@@ -108,6 +110,7 @@ async def everything_of_a_core(store: ScyllaStore, core: Core, data: ScyllaData)
         assert await store.read_suppressions(core, ids) == {}
 
 
+@pytest.mark.stand_in
 async def test_shards_are_ready_when_all_have_an_open_connection_and_are_healed(
     under_test: ScyllaData,
 ) -> None:
@@ -129,6 +132,7 @@ async def until(holds: Callable[[], bool]) -> None:
         await asyncio.sleep(0.02)
 
 
+@pytest.mark.stand_in
 async def test_a_batch_that_is_sent_is_one_request_to_the_owner_of_its_partition(
     under_test: ScyllaData,
 ) -> None:
@@ -186,6 +190,7 @@ def test_a_schema_that_is_there_is_left_alone_and_a_newer_one_refused(keyspace: 
     )
 
 
+@pytest.mark.stand_in
 def test_a_factor_larger_than_the_cluster_is_refused(keyspace: Keyspace) -> None:
     session = keyspace.driver_session.cluster.connect()
     schema.create_keyspace(session, "wide", {"datacenter1": 3})
