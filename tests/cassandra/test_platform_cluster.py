@@ -24,6 +24,8 @@ pytestmark = [pytest.mark.stand_in, pytest.mark.three_nodes]
 COUNT = 3_000  # of each of two channels
 REPLICATION = 3
 LOST_PART = 0.02  # of the answers to conditional writes
+OWNED_MIN = 100
+STRAY_PART = 0.001  # of the statements may be served by others than the owner, while all are well
 SILENT_PART = 0.1  # of those: nothing comes at all
 
 
@@ -53,7 +55,12 @@ def test_a_killed_node_loses_nothing_and_sends_nothing_twice(
                 sendings = [
                     Sending(data, log, channel=channel, count=COUNT) for channel in ("sms", "email")
                 ]
+                cluster.watch_owners()
                 sendings[0].wait_until_taken(COUNT // 10)
+                owned, strayed = cluster.fronts.strays()
+                print(json.dumps({"owned": owned, "strayed": strayed}))  # noqa: T201
+                assert owned > OWNED_MIN
+                assert strayed.total() <= owned * STRAY_PART, strayed
                 killed = chance.choice(cluster.servers)
                 killed.stop(signal.SIGKILL)
                 eventually(

@@ -15,6 +15,7 @@ from cluster.scylla.settings import BUSY_PAUSES_S
 from pipeline.errors import StoreUnavailable, WriteUnknown
 from tests.support.virtual_time import in_virtual_time, loop_now
 
+KEY = bytes(16)
 BUSY = NoHostAvailable("none", {"a": ConnectionBusy("full")})
 
 
@@ -44,7 +45,9 @@ class Response:
 
 
 def session_of(driver: Driver) -> ScyllaSession:
-    prepared: Any = SimpleNamespace(bind=lambda _parameters: SimpleNamespace(routing_key=None))
+    prepared: Any = SimpleNamespace(
+        bind=lambda _parameters: SimpleNamespace(routing_key=None), column_metadata=[]
+    )
     cluster = SimpleNamespace(metadata=None)
     names = ("select_owners", "insert_beat")
     return ScyllaSession(cluster, driver, dict.fromkeys(names, prepared))
@@ -62,7 +65,7 @@ async def test_what_finds_its_connection_full_is_sent_a_moment_later() -> None:
 async def test_who_waits_in_vain_is_told_that_nothing_was_sent() -> None:
     driver = Driver(*[BUSY] * (len(BUSY_PAUSES_S) + 1))
     with pytest.raises(StoreUnavailable, match="full"):
-        await session_of(driver).write("insert_beat", ())
+        await session_of(driver).write("insert_beat", (KEY,))
     assert driver.sent_count == len(BUSY_PAUSES_S) + 1
 
 
@@ -79,7 +82,7 @@ async def test_who_waits_in_vain_is_told_that_nothing_was_sent() -> None:
 async def test_what_may_have_been_sent_is_not_sent_again(error: Exception) -> None:
     driver = Driver(error)
     with pytest.raises(WriteUnknown):
-        await session_of(driver).write("insert_beat", ())
+        await session_of(driver).write("insert_beat", (KEY,))
     assert driver.sent_count == 1
     await asyncio.sleep(0)
 
