@@ -80,6 +80,12 @@ RETRIES = RetryPolicy(
 START = Instant(1_700_000_000_000_000)
 FALLBACKS = ("second", "third")
 GROUPS = ("default/a", "default/b", "other/a")
+# It is 22:13:20 when a world begins.  The hours of a message, and when they are over meanwhile.
+_MINUTES = (Instant(START + 40_000_000), Instant(START + 100_000_000))
+HOURS = {
+    "daily 00:00-22:13, 22:14-24:00": (earlier(START, 20_000), _MINUTES[0]),
+    "daily 00:00-22:14, 22:15-24:00": _MINUTES,
+}
 RECIPIENTS = tuple(f"+44770090000{n}" for n in range(5))
 
 
@@ -89,11 +95,14 @@ def body_of(
     *,
     tenant: str = "default",
     recipient: str = RECIPIENTS[0],
+    window: str = "",
 ) -> Body:
     return Body(
         encode_body(
             Submission(
                 expires_at=expires_at,
+                window=window,
+                time_zone="UTC" if window else "",
                 tenant=tenant,
                 channel="sms",
                 recipient=recipient,
@@ -175,6 +184,10 @@ class LaneWorld:
         self.borns: dict[MessageId, Instant] = {}
         self.groups: dict[MessageId, str] = {}
         self.dues: dict[MessageId, Instant] = {}  # of those that were asked for later
+        self.hours_chance = random.Random(f"hours of {seed}")
+        self.hours_rate = self.hours_chance.choice([0.0, 0.5])
+        self.hours: dict[MessageId, str] = {}
+        self.in_hours_count = 0
         self.timers: set[TimerRow] = set()
         self.timer_pages: list[TimerRow] = []
         self.timer_cursor = Instant(0)
@@ -208,26 +221,36 @@ class LaneWorld:
         id_ = MessageId(self.chance.randbytes(16))
         expires = later(self.now, 4_000) if self.chance.random() < 0.05 else None
         self.groups[id_] = group = self.chance.choice(GROUPS)
-        self.bodies[id_] = body_of(
-            id_.hex(),
-            expires,
-            tenant=tenant_of(group),
-            recipient=self.chance.choice(RECIPIENTS),
-        )
+        recipient = self.chance.choice(RECIPIENTS)
         self.borns[id_] = earlier(self.now, self.chance.randrange(100))
         kind = self.chance.random()
         if self.order.give(id_):
             kind = 1.0  # in order and at a time: that is refused at the door
+        elif self.hours_chance.random() < self.hours_rate:
+            self.hours[id_] = self.hours_chance.choice(sorted(HOURS))
+        self.bodies[id_] = body_of(
+            id_.hex(),
+            expires,
+            tenant=tenant_of(group),
+            recipient=recipient,
+            window=self.hours.get(id_, ""),
+        )
+        due_at = AT_ONCE
         if kind < 0.1:
-            self.dues[id_] = later(
-                self.now, WINDOWS.near_horizon_ms + self.chance.randrange(15_000)
-            )
-            self.dues[id_] = Instant(self.dues[id_] + 1)
+            due_at = later(self.now, WINDOWS.near_horizon_ms + self.chance.randrange(15_000))
+            due_at = Instant(due_at + 1)
+        elif kind < 0.2:
+            due_at = later(self.now, self.chance.randrange(WINDOWS.near_horizon_ms))
+        if id_ in self.hours:
+            closes_at, opens_at = HOURS[self.hours[id_]]
+            if closes_at <= max(due_at, self.now) < opens_at:
+                due_at = opens_at
+        if due_at != AT_ONCE:
+            self.dues[id_] = due_at
+        if due_at > later(self.now, WINDOWS.near_horizon_ms):
             self.write_timer(id_)
-            return
-        if kind < 0.2:
-            self.dues[id_] = later(self.now, self.chance.randrange(WINDOWS.near_horizon_ms))
-        self.write_row(id_)
+        else:
+            self.write_row(id_)
 
     def write_timer(self, id_: MessageId) -> None:
         """A scheduled message is accepted, or its write is repeated."""
@@ -656,6 +679,15 @@ class LaneWorld:
 
         return answer
 
+    def _check_hours(self, id_: MessageId, window: act.HandOverWindow) -> None:
+        # Who gave it other words took its hours away; a copy with the same key is in doubt.
+        if id_ not in self.hours or id_ in self.desk.edited or window.positions is not None:
+            return
+        claimed_at = earlier(window.send_before, WINDOWS.send_deadline_ms)
+        closes_at, opens_at = HOURS[self.hours[id_]]
+        assert not closes_at <= claimed_at < opens_at, "handed over out of its hours"
+        self.in_hours_count += 1
+
     def _hand_over(
         self, owner: Owner, window: act.HandOverWindow, *, is_calm: bool
     ) -> Callable[[], None]:
@@ -682,6 +714,7 @@ class LaneWorld:
                     events.append(Event.DEFER)
                     continue
                 self._check_order(id_)
+                self._check_hours(id_, window)
                 held = self.desk.edited.get(id_, self.bodies[id_])
                 assert body == held, "handed over other words than it holds"
                 event = self._provider_says(id_, chance, window.connector)
