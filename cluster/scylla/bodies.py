@@ -1,7 +1,7 @@
 """Bodies, the editions that replace them, and the keys of clients."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -25,6 +25,12 @@ from pipeline.message import (
 from pipeline.ports import IdempotencyRow
 
 _US_PER_S: Final = 1_000_000
+
+
+class _Edition(NamedTuple):
+    key: EditionKey
+    body: bytes
+    life_s: int
 
 
 class BodyVerbs(Verbs):
@@ -110,15 +116,41 @@ class BodyVerbs(Verbs):
             self._session.read("select_draft", (UUID(bytes=key.pk), key.id, key.at)) for key in keys
         )
         life_s = self._windows.messages_ttl_ms // 1_000
+        editions = [
+            _Edition(key, rows[0][0], life_s + _wait_s(key.at, Body(rows[0][0])))
+            for key, rows in zip(keys, drafts, strict=True)
+            if rows
+        ]
+        # First: an edition of a message whose row is gone would count for nothing.
+        await self._renew(core, [each for each in editions if each.life_s > life_s])
         await self._write_rows(
             "insert_edition",
             [
                 # The timestamp decides between two; it is that of the command.
-                (
-                    *(UUID(bytes=key.pk), key.id, FIRST_ID, rows[0][0]),
-                    *(life_s + _wait_s(key.at, Body(rows[0][0])), key.at),
-                )
-                for key, rows in zip(keys, drafts, strict=True)
+                (UUID(bytes=key.pk), key.id, FIRST_ID, body, its_life_s, key.at)
+                for key, body, its_life_s in editions
+            ],
+        )
+
+    async def _renew(self, core: Core, editions: Sequence[_Edition]) -> None:
+        """Let the rows of messages that are put off live as long as the editions that say so."""
+        await self._write_rows(
+            "insert_placed",
+            [
+                (place_of_id(self._keys, core, key.id), key.id, key.pk, life_s)
+                for key, _body, life_s in editions
+                if is_ordered(key.pk, key.id)
+            ],
+        )
+        found = await all_of(
+            self._session.read("select_accepted", (UUID(bytes=key.pk), key.id, FIRST_ID))
+            for key, _body, _life_s in editions
+        )
+        await self._write_rows(
+            "renew_message",
+            [
+                (UUID(bytes=each.key.pk), each.key.id, *rows[0], each.life_s, each.key.at)
+                for each, rows in zip(editions, found, strict=True)
                 if rows
             ],
         )

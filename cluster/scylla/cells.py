@@ -6,8 +6,9 @@ from uuid import UUID
 
 import msgspec
 
+from cluster.scylla.far_timers import FarTimerVerbs
 from cluster.scylla.keys import Kind
-from cluster.scylla.verbs import Verbs, all_of
+from cluster.scylla.verbs import all_of
 from cluster.topology.generation import Core
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
@@ -24,7 +25,7 @@ _pack: Final = msgspec.msgpack.Encoder().encode
 _unpack_book: Final = msgspec.msgpack.Decoder(tuple[int, bytes]).decode
 
 
-class CellVerbs(Verbs):
+class CellVerbs(FarTimerVerbs):
     """Of `IngestStore` and `LaneStore`."""
 
     async def announce_lane(self, lane: LaneId) -> None:
@@ -51,10 +52,15 @@ class CellVerbs(Verbs):
     async def write_books(self, lane: LaneId, cells: Sequence[BookCell]) -> None:
         """Write cells; of two with the same (book, lane) the higher as_of stays."""
         key = self._keys.of_lane(lane, Kind.BOOKS)
+        # Nothing of a group moves any more when no event of its messages is left.
+        life_s = self._windows.idem_life_ms // 1_000
         await self._write_rows(
             "insert_book",
             # One cell and its timestamp: nothing of two writes is ever mixed.
-            [(key, cell.book, _pack((cell.as_of, cell.counts)), cell.as_of + 1) for cell in cells],
+            [
+                (key, cell.book, _pack((cell.as_of, cell.counts)), life_s, cell.as_of + 1)
+                for cell in cells
+            ],
         )
 
     async def read_books(self, lane: LaneId, books: Sequence[str]) -> list[BookCell]:
@@ -87,11 +93,24 @@ class CellVerbs(Verbs):
     async def project(self, core: Core, rows: Sequence[TimelineRow]) -> None:
         """Write timeline rows.  Writing one twice is harmless."""
         self._known(core)
+        long_s = await self._far_lives_s(core, rows, now=self._clock.now())
         await all_of(
             [
                 self._write_rows(
                     "insert_event",
-                    [(pk, id_, step, at, detail) for id_, pk, step, at, detail in rows],
+                    [
+                        (pk, id_, step, at, detail)
+                        for id_, pk, step, at, detail in rows
+                        if id_ not in long_s
+                    ],
+                ),
+                self._write_rows(
+                    "insert_long_event",
+                    [
+                        (pk, id_, step, at, detail, long_s[id_])
+                        for id_, pk, step, at, detail in rows
+                        if id_ in long_s
+                    ],
                 ),
                 self._write_rows(
                     "insert_open_question",

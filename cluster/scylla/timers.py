@@ -7,9 +7,11 @@ row more than one of them is there to be passed over, and a page ends behind all
 from collections.abc import Sequence
 from typing import Final
 
+from cluster.scylla.far_timers import FarTimerVerbs
 from cluster.scylla.keys import Kind
 from cluster.scylla.spans import SLICE_US, SpanVerbs
 from cluster.scylla.verbs import all_of
+from cluster.topology.generation import Core
 from pipeline.instant import Instant
 from pipeline.lane_id import LaneId
 from pipeline.later import TimerPage
@@ -20,7 +22,7 @@ _DUE_BYTES: Final = 8
 _ATTEMPT_BYTES: Final = 4
 
 
-class TimerVerbs(SpanVerbs):
+class TimerVerbs(SpanVerbs, FarTimerVerbs):
     """Of `IngestStore` and `LaneStore`."""
 
     async def write_timers(self, lane: LaneId, rows: Sequence[TimerRow]) -> None:
@@ -29,6 +31,7 @@ class TimerVerbs(SpanVerbs):
         A call that failed may have written some slices; a repeat writes the rest.
         """
         now = self._clock.now()
+        await self._note_far(Core(lane.node, lane.shard), rows, now=now)
         slices: dict[int, list[TimerRow]] = {}
         for row in rows:
             slices.setdefault(row[0] // SLICE_US, []).append(row)
