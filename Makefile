@@ -88,6 +88,10 @@ chaos: $(STAMP) ## kill and pause actors while providers fail, for MINUTES=60; p
 mutants: $(STAMP) ## break the code on purpose, line by line: each break must turn the fast tests red
 	$(BIN)/python -m tools.mutants
 
+.PHONY: mutants-cassandra
+mutants-cassandra: $(STAMP) ## the same for what only a real server shows: a server for each break
+	$(BIN)/python -m tools.mutants --server
+
 .PHONY: bench
 bench: $(STAMP) ## every benchmark, or BENCH="name name"; each prints JSON lines
 	$(BIN)/python -m benchmarks $(BENCH)

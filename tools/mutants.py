@@ -1,11 +1,12 @@
-"""Breaks the code on purpose, one line at a time, and expects the fast tests to notice.
+"""Breaks the code on purpose, one line at a time, and expects the tests to notice.
 
-    python -m tools.mutants [--only TEXT] [--jobs N]
+    python -m tools.mutants [--server] [--only TEXT] [--jobs N]
 
-`tests/mutants.toml` names the breaks.  Each is made in a temporary copy of the tree, never in the
-checkout; the fast tests run there and must turn red.  A break that goes unnoticed is a promise
-that no test holds; a break whose old text is no longer there exactly once says nothing any more.
-Both fail the run.
+`tests/mutants.toml` names the breaks that the fast tests notice, `tests/mutants-cassandra.toml`
+(with `--server`) those that take a real server.  Each is made in a temporary copy of the tree,
+never in the checkout; the tests run there and must turn red.  A break that goes unnoticed is a
+promise that no test holds; a break whose old text is no longer there exactly once says nothing any
+more.  Both fail the run.
 """
 
 import argparse
@@ -29,7 +30,9 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 TABLE: Final = ROOT / "tests" / "mutants.toml"
+SERVER_TABLE: Final = ROOT / "tests" / "mutants-cassandra.toml"
 FAST_TESTS: Final = ("tests/unit", "tests/property", "tests/contract", "tests/simulation")
+SERVER_TESTS: Final = ("tests/cassandra",)
 # Some breaks show only where several faults meet.
 SEEDS: Final = "0:+400"
 # These look at the text of the tree and would notice any break, whatever it means.
@@ -76,26 +79,26 @@ class Finding:
     seconds: float
 
 
-def read_table(text: str) -> list[Mutant]:
-    """Parse the table; raises `TableInvalid`."""
+def read_table(text: str, *, among: tuple[str, ...] = FAST_TESTS) -> list[Mutant]:
+    """Parse a table whose mutants these tests notice; raises `TableInvalid`."""
     mutants: list[Mutant] = []
     for entry in tomllib.loads(text).get("mutant", []):
-        mutants.append(_parse(entry))
+        mutants.append(_parse(entry, among))
     names = [mutant.name for mutant in mutants]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise TableInvalid(f"two mutants are called {twice[0]!r}")
     return mutants
 
 
-def _parse(entry: dict[str, Any]) -> Mutant:
-    tests = tuple(entry.pop("tests", FAST_TESTS))
+def _parse(entry: dict[str, Any], among: tuple[str, ...]) -> Mutant:
+    tests = tuple(entry.pop("tests", among))
     try:
         mutant = Mutant(**entry, tests=tests)
     except TypeError as error:
         raise TableInvalid(f"{entry.get('name', entry)}: {error}") from None
     for test in tests:
-        if not test.startswith(FAST_TESTS):
-            raise TableInvalid(f"{mutant.name}: {test} is not one of the fast tests")
+        if not test.startswith(among):
+            raise TableInvalid(f"{mutant.name}: {test} is not in {', '.join(among)}")
     return mutant
 
 
@@ -106,10 +109,11 @@ def mutate(mutant: Mutant, source: str) -> str:
     mutated = source.replace(mutant.old, mutant.new)
     if mutated == source:
         raise TableInvalid("its new text is its old one")
-    try:
-        compile(mutated, mutant.file, "exec")
-    except SyntaxError as error:
-        raise TableInvalid(f"with it {mutant.file} is no Python: {error.msg}") from None
+    if mutant.file.endswith(".py"):
+        try:
+            compile(mutated, mutant.file, "exec")
+        except SyntaxError as error:
+            raise TableInvalid(f"with it {mutant.file} is no Python: {error.msg}") from None
     return mutated
 
 
@@ -224,13 +228,17 @@ def try_mutant(tree: TreeCopy, mutant: Mutant, *, time_limit_s: float) -> Findin
 def main(arguments: Sequence[str] | None = None) -> int:
     """Try the table's mutants; return 0 if the tests noticed every one."""
     parser = argparse.ArgumentParser(prog="python -m tools.mutants", description=__doc__)
+    parser.add_argument(
+        "--server", action="store_true", help="try those that only a real server shows"
+    )
     parser.add_argument("--only", default="", help="try those whose name or file holds this text")
     parser.add_argument("--jobs", type=int, default=2, help="how many side by side (default 2)")
     parser.add_argument("--time-limit", type=float, default=300, help="seconds a mutant (300)")
     options = parser.parse_args(arguments)
+    table, among = (SERVER_TABLE, SERVER_TESTS) if options.server else (TABLE, FAST_TESTS)
     mutants = [
         mutant
-        for mutant in read_table(TABLE.read_text(encoding="utf-8"))
+        for mutant in read_table(table.read_text(encoding="utf-8"), among=among)
         if options.only in mutant.name or options.only in mutant.file
     ]
     if not mutants:

@@ -34,6 +34,12 @@ class Opcode(IntEnum):
 
 _PREPARED: Final = 4  # a kind of RESULT
 
+# Flags of a request.
+_HAS_VALUES: Final = 0x01
+_HAS_PAGE_SIZE: Final = 0x04
+_HAS_PAGING_STATE: Final = 0x08
+_HAS_SERIAL_LEVEL: Final = 0x10
+
 _PROTOCOL_ERROR: Final = 0x000A
 _BOOTSTRAPPING: Final = 0x1002
 _WRITE_TIMEOUT: Final = 0x1100
@@ -145,6 +151,49 @@ def batched_value(frame: bytes, index: int) -> bytes | None:
     place = HEAD.size + 4
     place += 2 + struct.unpack_from(">H", frame, place)[0]
     return _value(frame, place + 2, index)
+
+
+def executed_levels(frame: bytes) -> tuple[int, int | None]:
+    """Return the consistency of an EXECUTE, and its serial one if it names it."""
+    place = HEAD.size
+    place += 2 + struct.unpack_from(">H", frame, place)[0]
+    level, flags = struct.unpack_from(">HB", frame, place)
+    place += 3
+    if flags & _HAS_VALUES:
+        place = _behind_values(frame, place)
+    if flags & _HAS_PAGE_SIZE:
+        place += 4
+    if flags & _HAS_PAGING_STATE:
+        place += 4 + max(0, struct.unpack_from(">i", frame, place)[0])
+    return level, _serial_level(frame, place, flags)
+
+
+def batched_levels(frame: bytes) -> tuple[int, int | None]:
+    """Return the same of a BATCH of prepared statements."""
+    place = HEAD.size + 1
+    [count] = struct.unpack_from(">H", frame, place)
+    place += 2
+    for _ in range(count):
+        place += 1
+        place += 2 + struct.unpack_from(">H", frame, place)[0]
+        place = _behind_values(frame, place)
+    level, flags = struct.unpack_from(">HB", frame, place)
+    return level, _serial_level(frame, place + 3, flags)
+
+
+def _serial_level(frame: bytes, place: int, flags: int) -> int | None:
+    if not flags & _HAS_SERIAL_LEVEL:
+        return None
+    level: int = struct.unpack_from(">H", frame, place)[0]
+    return level
+
+
+def _behind_values(frame: bytes, place: int) -> int:
+    [count] = struct.unpack_from(">H", frame, place)
+    place += 2
+    for _ in range(count):
+        place += 4 + max(0, struct.unpack_from(">i", frame, place)[0])
+    return place
 
 
 def _value(frame: bytes, place: int, index: int) -> bytes | None:

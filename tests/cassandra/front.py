@@ -196,11 +196,13 @@ class _Link:
             text = self.front.prepared.get(statement_id, "")
             if (index := self.front.key_indexes.get(statement_id)) is not None:
                 self.front.look_at_key(self.shard, text, frames.executed_value(frame, index))
+            self.front.levels.setdefault(text, set()).add(frames.executed_levels(frame))
         elif opcode == Opcode.BATCH:
             statement_id = frames.first_of_batch(frame) or b""
             text = self.front.prepared.get(statement_id, "")
             if (index := self.front.key_indexes.get(statement_id)) is not None:
                 self.front.look_at_key(self.shard, text, frames.batched_value(frame, index))
+            self.front.levels.setdefault(text, set()).add(frames.batched_levels(frame))
         else:
             return frame
         self.front.counts[Counted(self.shard, Opcode(opcode), text)] += 1
@@ -260,6 +262,8 @@ class Front:
     backend_port: int
     shard_count: int = 2
     counts: "Counter[Counted]" = field(default_factory=Counter)
+    # The consistency of prepared requests, and the serial one, by the statement's text.
+    levels: dict[str, set[tuple[int, int | None]]] = field(default_factory=dict)
     rules: list[Rule] = field(default_factory=list)
     prepared: dict[bytes, str] = field(default_factory=dict)
     key_indexes: dict[bytes, int | None] = field(default_factory=dict)

@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,7 +23,8 @@ from tests.support.free_port import free_port
 BACKEND_PORT: Final = 9142  # the front has the port that clients know
 
 _HERE: Final = Path(__file__).resolve().parent
-_HOME: Final = _HERE.parents[1] / ".venv" / "cassandra"
+# Of the environment, so that a copy of the tree finds them, too.
+_HOME: Final = Path(sys.prefix) / "cassandra"
 _HEAP: Final = "384M"
 _VNODES: Final = 16
 _FETCH_S_MAX: Final = 300

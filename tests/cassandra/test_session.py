@@ -5,13 +5,16 @@ from collections.abc import Callable
 from uuid import UUID
 
 import pytest
+from cassandra import ConsistencyLevel
 from cassandra.query import BatchStatement, BatchType
 
 from cluster.scylla import schema
+from cluster.scylla.error_map import Sends
 from cluster.scylla.keys import Kind
 from cluster.scylla.schema import SchemaUnusable
 from cluster.scylla.session import ScyllaSession
 from cluster.scylla.settings import ScyllaSettings
+from cluster.scylla.statements import statements
 from cluster.scylla.store import ScyllaStore
 from cluster.scylla.topology_source import picture_of
 from cluster.topology.generation import Core
@@ -85,6 +88,49 @@ async def test_whatever_belongs_to_a_lane_or_a_core_is_served_by_it_alone(
         }
         assert everywhere == {}
         assert served > ROUNDS * 10
+
+
+@pytest.mark.stand_in
+async def test_every_request_says_how_many_replicas_must_answer(under_test: ScyllaData) -> None:
+    store = await under_test.open()
+    [front] = under_test.fronts.fronts
+    front.levels.clear()
+    await everything_of_a_core(store, under_test.generation.cores[0], under_test)
+    await store.read_generations()
+    sends = {statement.cql: statement.sends for statement in statements().values()}
+    seen = {text: levels for text, levels in front.levels.items() if text in sends}
+    assert {sends[text] for text in seen} == set(Sends)
+    serial = {text for text in seen if sends[text] is Sends.SERIAL_READ}
+    assert {level for text in serial for level, _ in seen[text]} == {ConsistencyLevel.SERIAL}
+    others = seen.keys() - serial
+    assert {level for text in others for level, _ in seen[text]} == {ConsistencyLevel.QUORUM}
+    conditional = {text for text in seen if sends[text] is Sends.CONDITIONAL}
+    # None would be the server's own, which is SERIAL.
+    assert {level for text in conditional for _, level in seen[text]} <= {
+        ConsistencyLevel.SERIAL,
+        None,
+    }
+
+
+@pytest.mark.stand_in
+async def test_what_is_read_of_many_messages_is_one_request_to_the_core_that_owns_them(
+    under_test: ScyllaData,
+) -> None:
+    store = await under_test.open()
+    [front] = under_test.fronts.fronts
+    for core in under_test.generation.cores:
+        rows = Rows(under_test.generation, core)
+        ids = rows.ids(100)
+        keys = [(PartitionKey(id_), id_) for id_ in ids]
+        await store.write_messages(core, [message_row(id_) for id_ in ids])
+        front.counts.clear()
+        assert len(await store.read_bodies(core, keys)) == len(ids)
+        assert await store.read_folds(core, keys) == {}
+        assert await store.read_suppressions(core, ids) == {}
+        assert await store.read_receipts(core, ids) == []
+        for table in ("messages", "timeline", "suppressions", "receipts"):
+            counted = under_test.fronts.counted(words=f"FROM {table}")
+            assert counted == {(front.address, core.shard): 1}
 
 
 async def everything_of_a_core(store: ScyllaStore, core: Core, data: ScyllaData) -> None:

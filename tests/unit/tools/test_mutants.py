@@ -6,6 +6,8 @@ from tools import mutants
 from tools.mutants import (
     FAST_TESTS,
     ROOT,
+    SERVER_TABLE,
+    SERVER_TESTS,
     TABLE,
     Mutant,
     TableInvalid,
@@ -37,10 +39,16 @@ class FakeTree(TreeCopy):
         return self._answer
 
 
-@pytest.mark.parametrize("one", read_table(TABLE.read_text(encoding="utf-8")), ids=lambda m: m.name)
-def test_every_mutant_of_the_table_applies_to_the_code_as_it_is(one: Mutant) -> None:
+TABLES = [
+    *read_table(TABLE.read_text(encoding="utf-8")),
+    *read_table(SERVER_TABLE.read_text(encoding="utf-8"), among=SERVER_TESTS),
+]
+
+
+@pytest.mark.parametrize("one", TABLES, ids=lambda m: m.name)
+def test_every_mutant_of_the_tables_applies_to_the_code_as_it_is(one: Mutant) -> None:
     mutate(one, (ROOT / one.file).read_text(encoding="utf-8"))
-    assert one.tests is FAST_TESTS or all((ROOT / test).exists() for test in one.tests)
+    assert all((ROOT / test.partition("::")[0]).exists() for test in one.tests)
 
 
 def test_a_break_is_made_and_taken_back(tmp_path: Path) -> None:
@@ -88,13 +96,19 @@ def test_a_break_that_cannot_be_made_is_stale(tmp_path: Path, one: Mutant, told:
     ("line", "told"),
     [
         pytest.param("promis = 'x'", "promis", id="unknown key"),
-        pytest.param("tests = ['tests/chaos']", "not one of the fast tests", id="slow tests"),
+        pytest.param(
+            "tests = ['tests/chaos']", "tests/chaos is not in tests/unit", id="slow tests"
+        ),
     ],
 )
 def test_a_table_that_says_something_else_is_refused(line: str, told: str) -> None:
     entry = "name = 'n'\npromise = 'p'\nfile = 'f'\nold = 'o'\nnew = 'w'\n"
     with pytest.raises(TableInvalid, match=told):
         read_table(f"[[mutant]]\n{entry}{line}\n")
+
+
+def test_what_is_no_python_is_not_compiled() -> None:
+    assert mutate(mutant(file="code.cql"), SOURCE) == SOURCE.replace("2", "3")
 
 
 def test_two_mutants_have_two_names() -> None:
