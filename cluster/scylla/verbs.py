@@ -25,7 +25,7 @@ class Verbs:
     ) -> None:
         self._session = session
         self._generation = generation
-        self._keys = Keys(generation)
+        self._keys = Keys([generation])
         self._clock = clock
         self._windows = windows
 
