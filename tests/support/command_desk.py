@@ -7,7 +7,15 @@ from dataclasses import dataclass, field
 from pipeline.command import CommandBody, CommandKind, Verdict, decode_command, encode_command
 from pipeline.instant import DurationMs, Instant, later
 from pipeline.lane.entry import Entry
-from pipeline.later import CommandEntry, CommandPage, CommandRow, EditionKey, EditionRow, GroupOrder
+from pipeline.later import (
+    ORDER_FAMILIES,
+    CommandEntry,
+    CommandPage,
+    CommandRow,
+    EditionKey,
+    EditionRow,
+    GroupOrder,
+)
 from pipeline.lifecycle import EVENT_MASK, Event
 from pipeline.message import Body, MessageId, PartitionKey, tenant_of
 
@@ -39,6 +47,9 @@ class CommandDesk:
     # Somebody said what became of it, or took a second one upon themselves.
     overruled: set[MessageId] = field(default_factory=set)
     stopped: set[str] = field(default_factory=set)
+    cancelled: set[str] = field(default_factory=set)  # for ever
+    fate_share: float = 0.0  # of commands to a group
+    fate_chance: random.Random = field(default_factory=random.Random)
 
     def ask(
         self,
@@ -70,9 +81,12 @@ class CommandDesk:
         if kind is None:
             kinds = (CommandKind.PAUSE, CommandKind.RESUME, CommandKind.EXPEDITE)
             kind = self.chance.choice(kinds)
+            if self.fate_chance.random() < self.fate_share:
+                kind = CommandKind.CANCEL
         entry = CommandEntry(self._id(), kind, b"", b"", group, "ada", b"")
         if kind is not CommandKind.EXPEDITE:
-            self.orders[group, "flow"] = GroupOrder(group, kind, at, entry.id, "ada")
+            family = ORDER_FAMILIES[kind]
+            self.orders[group, family] = GroupOrder(group, kind, at, entry.id, "ada")
         if kind is CommandKind.RESUME:
             self.stopped.discard(group)
         self._write(entry, at)
@@ -125,6 +139,8 @@ class CommandDesk:
             self.answers[answer.command_id] = answer.verdict
             asked = entry_of[answer.command_id]
             if asked.group:
+                if asked.kind == CommandKind.CANCEL:
+                    self.cancelled.add(asked.group)
                 if asked.kind == CommandKind.PAUSE:
                     order = self.orders[asked.group, "flow"]
                     if order.command_id == asked.id:
@@ -143,6 +159,7 @@ class CommandDesk:
 
     def check_claim(self, group: str) -> None:
         assert group not in self.stopped, "claimed, though its group is paused"
+        assert group not in self.cancelled, "claimed, though its group is cancelled"
 
     @property
     def is_answered(self) -> bool:

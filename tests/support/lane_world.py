@@ -210,6 +210,8 @@ class LaneWorld:
         self.copies: Counter[MessageId] = Counter()
         self.taken: Counter[MessageId] = Counter()
         self.desk = CommandDesk(self.chance, WINDOWS.near_horizon_ms, self._edition)
+        self.desk.fate_chance = random.Random(f"cancelled groups of {seed}")
+        self.desk.fate_share = self.desk.fate_chance.choice([0.0, 0.0, 0.1, 0.4])
         self.zombies: list[Owner] = []
         self.takeovers_count = 0
         self.owner = self._take_over()
