@@ -134,11 +134,15 @@ class Decisions:
         for id_, row in self._backlog.first_stopped(RULINGS_AT_ONCE_MAX):
             is_cancelled = self._orders.is_cancelled(row.group)
             event = Event.CANCEL if is_cancelled else Event.DEFER
-            if row.body is None or attempt_of(step_after(row.fold, event)) >= ATTEMPTS_MAX:
+            if row.body is None:
                 continue
             ends_at = end_of(row.born, row.body, self._windows.validity_ms_max)
             if not is_cancelled and ends_at <= now:
                 event = Event.EXPIRE
+            # One that was put off so often stays where it is; its end comes all the same.
+            is_last = attempt_of(step_after(row.fold, event)) >= ATTEMPTS_MAX
+            if is_last and event is Event.DEFER:
+                continue
             if is_ordered(row.pk, id_) and event is Event.DEFER:
                 # Its rows wait for it; it takes no room from what may be claimed.
                 self._backlog.set_aside(id_, until=ends_at)

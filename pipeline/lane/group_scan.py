@@ -88,7 +88,10 @@ class GroupScan:
         for id_, rows in self._page.items():
             fold = folds[id_]
             for due_at, _, pk, born, attempt, group in rows:
-                if attempt_awaited(fold) != attempt or attempt >= ATTEMPTS_MAX:
+                if attempt_awaited(fold) != attempt:
+                    continue
+                # What was put off too often can still be ended.
+                if attempt >= ATTEMPTS_MAX and self.kind is not CommandKind.CANCEL:
                     continue
                 if self.needs_bodies and not self._is_paused(due_at, born, bodies.get(id_)):
                     continue
