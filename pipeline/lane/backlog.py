@@ -192,7 +192,11 @@ class Backlog:
         self._queue.take(ids)
 
     def put_back(self, id_: MessageId, candidate: Candidate) -> None:
-        """Take a message back whose claim certainly ended without a hand-over."""
+        """Take a message back whose claim certainly ended without a hand-over.
+
+        Its row may have been read since the entry that says so was issued; it waits here once.
+        """
+        self.withdraw((id_,))
         if candidate.due_at:
             self.later.add(id_, candidate)
         elif candidate.body is None:

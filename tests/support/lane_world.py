@@ -849,9 +849,11 @@ class LaneWorld:
         assert in_segment <= WINDOWS.segment_entries_max, "a segment is too long"
         self.entries[seq] = entry
         self.quarantined.update(row[0] for row in entry.timeline_rows() if row[4] == POISON)
-        for id_, step in zip(entry.message_ids, entry.steps, strict=True):
+        lines = zip(entry.message_ids, entry.steps, entry.events_before, strict=True)
+        for id_, step, before in lines:
             steps = self.journaled_steps.setdefault(id_, set())
-            if step & EVENT_MASK == Event.CLAIM and step not in steps:
+            # One that was claimed before is named again as long as it is open.
+            if step & EVENT_MASK == Event.CLAIM and before != Event.CLAIM:
                 waits = attempt_awaited(Step(max(steps)) if steps else None)
                 assert waits == step >> 24, "claimed, though it does not wait for a claim"
                 self.desk.check_claim(self.groups[id_])

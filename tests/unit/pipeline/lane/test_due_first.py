@@ -141,3 +141,21 @@ def test_a_message_stands_in_one_line_only() -> None:
     assert line.pop(id_of("f1")) is None
     assert id_of("f1") not in line
     assert line.get(id_of("f0")) is not None
+
+
+def test_what_comes_back_after_its_row_was_read_waits_in_one_place() -> None:
+    """The row of the next attempt is read while the entry that says so is on its way.
+
+    In two places, and with no room for what is due, it was claimed twice.
+    """
+    story = LaneStory()
+    story.tell("ring:a applied HAND:a deferred kept due:a=500 row2:a +1000 BODIES:a bodies:a")
+    backlog, a = story.lane._backlog, id_of("a")
+    read = backlog._queue.get(a)
+    assert read is not None
+    backlog.put_back(a, read)
+    assert a in backlog.later
+    assert a not in backlog._queue
+    story.tell("applied CLAIM:a applied HAND:a took applied settle +60000 settle")
+    assert story.lane.handed_over_count == 2
+    assert story.lane.backlog_count == 0
