@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from cluster.runtime.settings import Settings, StoreKind
+from cluster.runtime.settings import Settings
+from cluster.runtime.store_kind import StoreKind
 from cluster.topology.generation import Core
 
 NAMESPACE: Final = "shardpost"

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Protocol, assert_never
 
 from cluster.runtime.clock import SystemClock
-from cluster.runtime.settings import Settings, StoreKind
+from cluster.runtime.settings import Settings
+from cluster.runtime.store_kind import StoreKind
 from cluster.topology.generation import Generation
 from pipeline.ports import IngestStore, LaneStore, TopologySource
 

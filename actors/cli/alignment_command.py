@@ -15,7 +15,8 @@ from actors.cli.platform_watch import PlatformWatch
 from cluster.local.platform_lock import read_platform, takes_messages
 from cluster.runtime.logging import configure_logging
 from cluster.runtime.ray_environment import prepare_ray_environment
-from cluster.runtime.settings import LogLevel, Settings, StoreKind, load_settings
+from cluster.runtime.settings import LogLevel, Settings, load_settings
+from cluster.runtime.store_kind import StoreKind
 from pipeline.errors import InputInvalid
 
 _LOOK_AGAIN_S = 0.5

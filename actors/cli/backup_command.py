@@ -12,7 +12,8 @@ from cluster.local.backup import back_up
 from cluster.local.backup import restore as bring_back
 from cluster.local.data_folder import DataFolder
 from cluster.runtime.clock import SystemClock
-from cluster.runtime.settings import Settings, StoreKind, load_settings
+from cluster.runtime.settings import Settings, load_settings
+from cluster.runtime.store_kind import StoreKind
 from pipeline.errors import InputInvalid
 
 

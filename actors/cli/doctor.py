@@ -32,7 +32,8 @@ from cluster.local.data_folder import DataFolder
 from cluster.local.inspection import LocalInspection
 from cluster.local.platform_lock import PlatformAddress
 from cluster.runtime.clock import SystemClock
-from cluster.runtime.settings import Settings, StoreKind, load_settings
+from cluster.runtime.settings import Settings, load_settings
+from cluster.runtime.store_kind import StoreKind
 from pipeline.errors import DataFolderUnusable, SettingInvalid
 from pipeline.instant import Instant
 

@@ -10,7 +10,8 @@ from typing import NamedTuple, assert_never
 
 from actors.cli.open_folder import open_folder
 from cluster.local.data_folder import DataFolder
-from cluster.runtime.settings import Settings, StoreKind
+from cluster.runtime.settings import Settings
+from cluster.runtime.store_kind import StoreKind
 from cluster.runtime.store_note import read_note, refuse_embedded, write_note
 from pipeline.errors import DataFolderUnusable
 

@@ -17,7 +17,8 @@ from actors.cli.inspection import Inspection
 from cluster.local.data_folder import DataFolder
 from cluster.local.inspection import LocalInspection
 from cluster.local.platform_lock import PlatformAddress, read_platform
-from cluster.runtime.settings import Settings, StoreKind, load_settings
+from cluster.runtime.settings import Settings, load_settings
+from cluster.runtime.store_kind import StoreKind
 from cluster.topology.generation import Core, Generation
 from pipeline.errors import PlatformNotRunning
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cluster.runtime.settings import StoreKind
+from cluster.runtime.store_kind import StoreKind
 from pipeline.limits import BY_CHARS_MAX
 
 

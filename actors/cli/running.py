@@ -21,7 +21,8 @@ from actors.cli.options import DataOption, HostsOption, JsonOption, StoreOption
 from cluster.local.platform_lock import is_held, read_platform
 from cluster.runtime.logging import configure_logging
 from cluster.runtime.ray_environment import prepare_ray_environment
-from cluster.runtime.settings import Settings, StoreKind, load_settings
+from cluster.runtime.settings import Settings, load_settings
+from cluster.runtime.store_kind import StoreKind
 
 if TYPE_CHECKING:
     from actors.head_watch import HeadWatch

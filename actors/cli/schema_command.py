@@ -9,7 +9,8 @@ import typer
 
 from actors.cli.options import DataOption, HostsOption, JsonOption
 from actors.cli.output import write_json, write_line
-from cluster.runtime.settings import Settings, StoreKind, load_settings
+from cluster.runtime.settings import Settings, load_settings
+from cluster.runtime.store_kind import StoreKind
 from pipeline.errors import SettingInvalid
 
 

@@ -43,6 +43,7 @@ from cluster.runtime.setting_names import (
     known_settings,
     variable_of,
 )
+from cluster.runtime.store_kind import StoreKind
 from cluster.runtime.store_note import read_note
 from pipeline.errors import SettingInvalid
 from pipeline.limits import (
@@ -58,13 +59,6 @@ CONFIG_FILE: Final = Path("shardpost.toml")
 _VALUE_CHARS_MAX: Final = 80
 _SECRET: Final = frozenset(SECRET_SETTINGS)
 _KINDS: Final = {(kind.value,) for kind in ConnectorKind}
-
-
-class StoreKind(StrEnum):
-    """What holds the messages."""
-
-    LOCAL = "local"  # SQLite files in the data folder
-    SCYLLA = "scylla"  # a ScyllaDB cluster
 
 
 class LogLevel(StrEnum):

@@ -1,7 +1,8 @@
 """What actors are told of the platform that they belong to."""
 
 from actors.config import PlatformConfig
-from cluster.runtime.settings import Settings, StoreKind
+from cluster.runtime.settings import Settings
+from cluster.runtime.store_kind import StoreKind
 
 
 def config_on(store: StoreKind) -> PlatformConfig:

@@ -170,7 +170,7 @@ def test_a_module_adds_no_command_that_the_program_does_not_name() -> None:
 
 
 def test_every_error_that_has_a_code_exists() -> None:
-    for module in ("pipeline.lane.entry", "actors.cli.not_found"):
+    for module in ("pipeline.lane.entry", "actors.cli.not_found", "cluster.scylla.schema"):
         import_module(module)
     # Those of the actors are read, not imported: Ray would come with them.
     actors = "".join(

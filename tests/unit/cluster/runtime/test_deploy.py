@@ -10,7 +10,8 @@ import typer
 import yaml
 
 from actors.cli import main as program
-from cluster.runtime.settings import Settings, StoreKind, load_settings
+from cluster.runtime.settings import Settings, load_settings
+from cluster.runtime.store_kind import StoreKind
 from tests.support.settings_place import Place
 
 ROOT = Path(__file__).resolve().parents[4]

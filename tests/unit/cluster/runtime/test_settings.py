@@ -8,7 +8,8 @@ from cluster.runtime.connector_settings import (
     SmtpConnectorSettings,
     WebhookConnectorSettings,
 )
-from cluster.runtime.settings import LogLevel, Settings, StoreKind, load_settings
+from cluster.runtime.settings import LogLevel, Settings, load_settings
+from cluster.runtime.store_kind import StoreKind
 from pipeline.connectors.smtp.tls_mode import TlsMode
 from pipeline.instant import DurationMs
 from pipeline.limits import Windows

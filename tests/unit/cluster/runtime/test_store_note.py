@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from cluster.runtime.scylla_settings import ScyllaSection
-from cluster.runtime.settings import Settings, StoreKind, load_settings
+from cluster.runtime.settings import Settings, load_settings
+from cluster.runtime.store_kind import StoreKind
 from cluster.runtime.store_note import NOTE_FILE, read_note, write_note
 from pipeline.errors import DataFolderUnusable, SettingInvalid
 from tests.support.settings_place import Place
