@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from tests.support.platform_process import PlatformProcess, eventually
 
 _TRIES_MAX = 200
+_A_MOMENT_S = 0.01
 _TURNSTILE = (".turn", ".write")
 
 
@@ -53,6 +55,8 @@ def _stop_when(pid: int, *, holds_a_turn: bool) -> None:
         if _holds_a_turn(pid) == holds_a_turn:
             return
         wake(pid)
+        # Stopped again at once it would stand where it stood.
+        time.sleep(_A_MOMENT_S)  # noqa: TID251 -- a real process
     raise AssertionError(f"{pid} was never stopped where it {holds_a_turn=}")
 
 
