@@ -9,7 +9,7 @@ machine sleeps; else they are written again, and the lane drops the copy.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import structlog
@@ -31,7 +31,7 @@ from pipeline.ingest.chunk import (
     decode_chunk,
     encode,
 )
-from pipeline.ingest.doorbell import LaneRows
+from pipeline.ingest.doorbell import LaneRows, once_if_alike
 from pipeline.ingest.schedule import SendTimes
 from pipeline.ingest.submission import validate_body
 from pipeline.instant import Instant
@@ -50,8 +50,6 @@ from pipeline.message import Submission, is_ordered
 from pipeline.ports import Clock, IngestStore
 
 log = structlog.get_logger(__name__)
-
-ValueT = TypeVar("ValueT")
 
 _US_PER_MS = 1_000
 _MEASURE_US = 900_000
@@ -313,11 +311,7 @@ def _lane_rows(lane: LaneId, batch: LaneBatch) -> LaneRows:
         str(lane),
         list(batch.message_ids),
         None if batch.partition_keys is None else list(batch.partition_keys),
-        _once_if_alike(batch.borns),
-        _once_if_alike(batch.groups),
+        once_if_alike(batch.borns),
+        once_if_alike(batch.groups),
         bodies,
     )
-
-
-def _once_if_alike(values: Sequence[ValueT]) -> list[ValueT]:
-    return [values[0]] if values.count(values[0]) == len(values) else list(values)

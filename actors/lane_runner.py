@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Final, TypeVar, assert_never, cast
+from typing import Any, Final, assert_never, cast
 
 import structlog
 
@@ -25,7 +25,7 @@ from actors.receipt_desk import ReceiptDesk
 from cluster.topology.generation import Generation
 from pipeline.errors import StoreUnavailable, WriteUnknown
 from pipeline.ingest.accept import core_of
-from pipeline.ingest.doorbell import LaneRows
+from pipeline.ingest.doorbell import LaneRows, of_each
 from pipeline.instant import Instant
 from pipeline.lane import actions as act
 from pipeline.lane.admission import Admission
@@ -43,8 +43,6 @@ from pipeline.route.permits import LimitBook
 from pipeline.route.retry_policy import RetryPolicy
 
 log = structlog.get_logger(__name__)
-
-ValueT = TypeVar("ValueT")
 
 _RETRIES: Final = RetryPolicy()
 _US: Final = 1_000_000
@@ -159,8 +157,8 @@ class LaneRunner:
             self._lane.on_doorbell(
                 message_ids=ids,
                 partition_keys=cast(list[PartitionKey], rows.partition_keys or ids),
-                borns=cast(list[Instant], _of_each(rows.borns, count)),
-                groups=_of_each(rows.groups, count),
+                borns=cast(list[Instant], of_each(rows.borns, count)),
+                groups=of_each(rows.groups, count),
                 bodies=cast(list[Body], rows.bodies),
             )
             self._wake.set()
@@ -388,10 +386,6 @@ class LaneRunner:
             lane.on_read_failed()
         else:
             lane.on_rows(page, through=self._read_through)
-
-
-def _of_each(values: list[ValueT], count: int) -> list[ValueT]:
-    return values * count if len(values) == 1 else values
 
 
 def runner_report(runner: LaneRunner) -> Mapping[str, int | str | bool]:

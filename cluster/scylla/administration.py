@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
 from cluster.scylla import schema
+from cluster.scylla.connect_errors import cannot_connect, keyspace_missing
 from cluster.scylla.driver import Host, Session
-from cluster.scylla.session import cannot_connect, keyspace_missing, make_cluster
+from cluster.scylla.session import make_cluster
 from cluster.scylla.settings import ScyllaSettings
 from pipeline.errors import SettingInvalid, StoreUnavailable
 from pipeline.limits import Windows

@@ -8,20 +8,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Final
 
-from cluster.scylla import generations
-from cluster.scylla.buffer import BufferVerbs
-from cluster.scylla.cells import CellVerbs, book_cell
-from cluster.scylla.journal import JournalVerbs
+from cluster.scylla.cells import book_cell
 from cluster.scylla.keys import Kind
 from cluster.scylla.listing import ListingVerbs
-from cluster.scylla.orders import OrderVerbs
-from cluster.scylla.receipts import ReceiptVerbs
 from cluster.scylla.settings import READ_PAGE_ROWS
+from cluster.scylla.shared_verbs import SharedVerbs
 from cluster.scylla.stored_messages import StoredMessage
-from cluster.scylla.suppressions import SuppressionVerbs
-from cluster.scylla.timers import TimerVerbs
 from cluster.scylla.verbs import all_of
-from cluster.topology.generation import Core, Generation
+from cluster.topology.generation import Core
 from pipeline.instant import Instant, earlier
 from pipeline.lane_id import LaneId, band_of
 from pipeline.later import SuppressionRow
@@ -36,25 +30,8 @@ _END: Final = Instant(1 << 62)
 _LAST_CHARACTER: Final = "\U0010ffff"
 
 
-class ScyllaQueries(
-    BufferVerbs,
-    TimerVerbs,
-    JournalVerbs,
-    CellVerbs,
-    OrderVerbs,
-    ReceiptVerbs,
-    SuppressionVerbs,
-    ListingVerbs,
-):
+class ScyllaQueries(SharedVerbs, ListingVerbs):
     """`QueryStore`: for one event loop."""
-
-    async def read_generations(self) -> list[Generation]:
-        """Return every generation, oldest first."""
-        return await generations.read_all(self._session)
-
-    async def read_restored_at(self) -> Instant | None:
-        """Return None: a cluster that was restored does not say so."""
-        return None
 
     async def list_lanes(self) -> list[LaneId]:
         """Return every lane that was announced."""

@@ -7,7 +7,6 @@ is set or looked after here.
 """
 
 import asyncio
-import re
 import socket
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
@@ -20,7 +19,6 @@ from cassandra.cluster import (
     EXEC_PROFILE_DEFAULT,
     Cluster,
     ExecutionProfile,
-    NoHostAvailable,
 )
 from cassandra.policies import (
     ConstantReconnectionPolicy,
@@ -36,10 +34,10 @@ from cassandra.query import (
 )
 
 from cluster.scylla.alignment import Alignment
+from cluster.scylla.connect_errors import cannot_connect, keyspace_missing
 from cluster.scylla.driver import Callback, Host, Metadata, Pool, Prepared, Request, Session
 from cluster.scylla.error_map import Sends, error_of, is_busy
 from cluster.scylla.row_encoding import PROTOCOL_VERSION, RowEncoder
-from cluster.scylla.schema import SchemaUnusable
 from cluster.scylla.settings import (
     BUSY_PAUSES_S,
     CONNECT_TIMEOUT_S,
@@ -55,7 +53,6 @@ from cluster.scylla.settings import (
 )
 from cluster.scylla.statements import Statement, statements
 from cluster.scylla.wake_up import WakeUp
-from pipeline.errors import SettingInvalid, ShardpostError, StoreUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -335,47 +332,3 @@ def _is_whole(pool: Pool) -> bool:
     wanted = 1 if sharding is None else sharding.shards_count
     connections = list(pool._connections.values())
     return sum(not (each.is_closed or each.is_defunct) for each in connections) >= wanted
-
-
-def keyspace_missing(settings: ScyllaSettings) -> SchemaUnusable:
-    """Return what is raised where the keyspace is not there."""
-    return SchemaUnusable(
-        f"{', '.join(settings.hosts)}: there is no keyspace {settings.keyspace}: make it with"
-        " `shardpost schema init`, or name another"
-    )
-
-
-def cannot_connect(settings: ScyllaSettings, error: Exception) -> ShardpostError:
-    """Return what is raised where no session came about; its line says what to change."""
-    if isinstance(error, ShardpostError):
-        return error
-    hosts = ", ".join(settings.hosts)
-    reasons = [error]
-    if isinstance(error, NoHostAvailable) and isinstance(error.errors, dict):
-        reasons += error.errors.values()
-    text = " ".join(" ".join(str(reason).split()) for reason in reasons)
-    if "uthentication" in text or "redentials" in text:
-        return SettingInvalid(
-            f"{hosts}: wrong username or password, or none given: set scylla.username and"
-            " scylla.password"
-        )
-    if "CERTIFICATE_VERIFY_FAILED" in text or "certificate verify failed" in text:
-        return SettingInvalid(
-            f"{hosts}: the certificate of a node is not trusted: set scylla.tls_ca to the authority"
-            f" that signed it ({_certificate_reason(text)})"
-        )
-    if "unconfigured table" in text or "does not exist" in text or "Undefined name" in text:
-        return SchemaUnusable(
-            f"{hosts}: keyspace {settings.keyspace} has an older schema, or none: bring it up to"
-            " date with `shardpost schema migrate`"
-        )
-    tls = "with TLS" if settings.tls is not None else "without TLS"
-    return StoreUnavailable(
-        f"no node of {hosts} answers at port {settings.port} {tls}: start the cluster, or name"
-        " other nodes"
-    )
-
-
-def _certificate_reason(text: str) -> str:
-    found = re.search(r"erify failed: ([^(\]]*)", text)
-    return found[1].strip() if found else "it could not be verified"

@@ -1,9 +1,11 @@
 """The rows that a doorbell brings to the scheduler of a core: a hint, never the truth."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
+
+ValueT = TypeVar("ValueT")
 
 
 class LaneRows(msgspec.Struct, array_like=True, frozen=True):
@@ -19,6 +21,16 @@ class LaneRows(msgspec.Struct, array_like=True, frozen=True):
     groups: list[str]  # the same
     bodies: list[bytes]
     due_ats: list[int] = []  # empty: all at once
+
+
+def once_if_alike(values: Sequence[ValueT]) -> list[ValueT]:
+    """Return a column of `LaneRows`: one value that all rows share, or that of each."""
+    return [values[0]] if values.count(values[0]) == len(values) else list(values)
+
+
+def of_each(column: list[ValueT], count: int) -> list[ValueT]:
+    """Return the value of each of `count` rows, from such a column."""
+    return column * count if len(column) == 1 else column
 
 
 class Heard(NamedTuple):

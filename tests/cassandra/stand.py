@@ -13,19 +13,29 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.cassandra.conftest import running_cluster
 
 _WORDS_SHOWN = 3
 
 
 def main() -> None:
-    """Run the cluster."""
+    """Run the cluster that the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nodes", type=int, default=1)
     arguments = parser.parse_args()
+    try:
+        run(arguments.nodes)
+    except pytest.skip.Exception as missing:  # what is to be installed
+        sys.exit(str(missing))
+
+
+def run(node_count: int) -> None:
+    """Run the cluster until standard input ends."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        running_cluster(Path(folder), node_count=arguments.nodes) as cluster,
+        running_cluster(Path(folder), node_count=node_count) as cluster,
     ):
         _tell({"hosts": cluster.hosts})
         before: Counter[str] = Counter()
