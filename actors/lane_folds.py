@@ -1,13 +1,13 @@
-"""What a lane's runner reads of messages that may be waiting: how they stand, and who refused them.
+"""What a lane's runner reads of messages that may be waiting: how they stand, and what lies behind.
 
-A message that was tried before may have been refused by a connector; only its timeline says so once
+What lies behind a message that waits for a later attempt only its timeline says, once
 the journal's entry has retired.  All others cost no more than their fold.
 """
 
 from collections.abc import Sequence
 
 from cluster.topology.generation import Core
-from pipeline.lane.refusals import Refusals, refused_by
+from pipeline.lane.past import Pasts, past_of
 from pipeline.lifecycle import Step, attempt_awaited
 from pipeline.message import MessageId, PartitionKey
 from pipeline.ports import LaneStore
@@ -15,8 +15,8 @@ from pipeline.ports import LaneStore
 
 async def read_folds(
     store: LaneStore, core: Core, keys: Sequence[tuple[PartitionKey, MessageId]]
-) -> tuple[dict[MessageId, Step], Refusals]:
-    """Return the fold of each message that has one, and who refused those that were tried before.
+) -> tuple[dict[MessageId, Step], Pasts]:
+    """Return the fold of each message that has one, and the past of those that have one.
 
     Raises `StoreUnavailable`.
     """
@@ -25,5 +25,5 @@ async def read_folds(
     if not again:
         return folds, {}
     timelines = await store.read_timelines(core, again)
-    refusals = {id_: refused_by(events) for id_, events in timelines.items()}
-    return folds, {id_: names for id_, names in refusals.items() if names}
+    pasts = {id_: past_of(events) for id_, events in timelines.items()}
+    return folds, {id_: past for id_, past in pasts.items() if past}

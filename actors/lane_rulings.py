@@ -60,8 +60,8 @@ class LaneRulings:
                 )
                 decisions.on_timers(timers)
             case act.ReadRuledFolds(keys=keys):
-                folds, refusals = await read_folds(store, self._core, keys)
-                decisions.on_folds([id_ for _, id_ in keys], folds, refusals)
+                folds, pasts = await read_folds(store, self._core, keys)
+                decisions.on_folds([id_ for _, id_ in keys], folds, pasts)
             case act.ReadRuledBodies(keys=keys):
                 decisions.on_bodies(await store.read_bodies(self._core, keys))
             case act.WriteRuled():

@@ -43,7 +43,7 @@ class Answers:
                 groups,
                 outcomes.details,
                 outcomes.references,
-                refused_by=list(window.refused_by.values()),
+                pasts=list(window.pasts.values()),
             )
             if (taken or not is_body_empty) and size + added > JOURNAL_LINES_BYTES_MAX:
                 others.append(answer)

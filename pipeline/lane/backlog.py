@@ -25,9 +25,9 @@ from pipeline.lane.group_orders import GroupOrders
 from pipeline.lane.held import HeldRows
 from pipeline.lane.in_turn import InTurn
 from pipeline.lane.order import Order
+from pipeline.lane.past import Folds, Pasts
 from pipeline.lane.pending import Pending
 from pipeline.lane.recent import RecentSet
-from pipeline.lane.refusals import Folds, Refusals
 from pipeline.lane.restored import RestoreGuard
 from pipeline.lane.window import Candidate
 from pipeline.lifecycle import EVENT_MASK, RESOLVED_FROM, attempt_awaited
@@ -289,7 +289,7 @@ class Backlog:
         """See `Lane.on_bodies_failed`."""
         self._bodyless.on_failed(now=now)
 
-    def on_folds(self, asked: Iterable[MessageId], folds: Folds, refusals: Refusals) -> None:
+    def on_folds(self, asked: Iterable[MessageId], folds: Folds, pasts: Pasts) -> None:
         """See `Lane.on_folds`."""
         self._pending.on_answered()
         for id_ in asked:
@@ -300,7 +300,7 @@ class Backlog:
             rows = self._pending.pop(id_, [])
             for candidate, attempt in rows:
                 if attempt_awaited(step) == attempt:
-                    self._wait_for_body(id_, candidate.at(step, refusals.get(id_, ())), attempt)
+                    self._wait_for_body(id_, candidate.at(step, pasts.get(id_)), attempt)
             if rows and is_ordered(rows[0][0].pk, id_):
                 self.order.on_step(rows[0][0].pk, id_, step)
 
@@ -371,7 +371,7 @@ class Backlog:
         step = self._recent.step(id_)
         if step is not None:
             if attempt_awaited(step) == attempt:
-                self._wait_for_body(id_, candidate.at(step, self._recent.refused_by(id_)), attempt)
+                self._wait_for_body(id_, candidate.at(step, self._recent.past(id_)), attempt)
             if is_ordered(candidate.pk, id_):
                 self.order.on_step(candidate.pk, id_, step)
         elif id_ in self._pending:

@@ -347,7 +347,7 @@ class Claims:
                 and window.named_at < limit
                 and not window.unjournaled_parts
             ):
-                added = lines_bytes(window.groups, {}, refused_by=list(window.refused_by.values()))
+                added = lines_bytes(window.groups, {}, pasts=list(window.pasts.values()))
                 if len(builder) and size + added > room_bytes:
                     break
                 size += added

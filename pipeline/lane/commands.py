@@ -31,8 +31,8 @@ from pipeline.lane.command_verdict import Ruled, rule, told
 from pipeline.lane.entry import CommandAnswer
 from pipeline.lane.group_orders import GroupOrders
 from pipeline.lane.group_scan import GroupScan
+from pipeline.lane.past import Folds, Past, Pasts
 from pipeline.lane.recent import RecentSet
-from pipeline.lane.refusals import Folds, Refusals
 from pipeline.lane.ruling import Batch, Ruling
 from pipeline.later import CommandEntry, CommandPage, CommandRow, EditionRow, GroupOrder, TimerPage
 from pipeline.lifecycle import Event, MessageState, Step, state_of
@@ -75,7 +75,7 @@ class Commands:
         # A command that cannot be read has no body.
         self._run: list[tuple[CommandRow, CommandBody | None]] = []
         self._folds: dict[MessageId, Step | None] = {}
-        self._refusals: dict[MessageId, tuple[str, ...]] = {}
+        self._pasts: dict[MessageId, Past] = {}
         self._scan: GroupScan | None = None
         self._bodies: Mapping[MessageId, Body] | None = None
 
@@ -170,8 +170,8 @@ class Commands:
         step = self._recent.step(id_)
         return self._folds.get(id_) if step is None else step
 
-    def _refused_by(self, id_: MessageId) -> tuple[str, ...]:
-        return self._recent.refused_by(id_) or self._refusals.get(id_, ())
+    def _past(self, id_: MessageId) -> Past | None:
+        return self._recent.past(id_) or self._pasts.get(id_)
 
     def _begin(self, now: Instant) -> None:
         _, first = self._rows[0]
@@ -218,10 +218,10 @@ class Commands:
         self._orders.on_orders(orders)
         self._note_done()
 
-    def on_folds(self, asked: Sequence[MessageId], folds: Folds, refusals: Refusals) -> None:
+    def on_folds(self, asked: Sequence[MessageId], folds: Folds, pasts: Pasts) -> None:
         """Take the answer to `ReadRuledFolds`."""
         self._folds.update((id_, folds.get(id_)) for id_ in asked)
-        self._refusals.update(refusals)
+        self._pasts.update(pasts)
 
     def on_bodies(self, bodies: Mapping[MessageId, Body]) -> None:
         """Take the answer to `ReadRuledBodies`."""
@@ -285,7 +285,7 @@ class Commands:
         self._backlog.end_ruling(
             [MessageId(row[1].message_id) for row, _ in self._run[len(answers) :]]
         )
-        self._run, self._folds, self._refusals = [], {}, {}
+        self._run, self._folds, self._pasts = [], {}, {}
         return Batch(
             rulings=rulings,
             answers=answers,
@@ -306,7 +306,7 @@ class Commands:
             told(CommandKind(entry.kind), entry.by, body.detail),
             ruled.due_at,
             Body(body.body) if body.body else None,
-            self._refused_by(MessageId(entry.message_id)),
+            self._past(MessageId(entry.message_id)),
         )
 
     def _judge_scan(self, scan: GroupScan) -> Batch | None:
@@ -321,10 +321,10 @@ class Commands:
         if scan.needs_bodies and self._bodies is None:
             return None
         rulings = [
-            ruling._replace(refused_by=self._refused_by(ruling.id))
+            ruling._replace(past=self._past(ruling.id))
             for ruling in scan.rule({id_: self._step(id_) for id_ in ids}, self._bodies or {})
         ]
-        self._bodies, self._folds, self._refusals = None, {}, {}
+        self._bodies, self._folds, self._pasts = None, {}, {}
         if not rulings:
             self._backlog.end_ruling(ids)
             return None

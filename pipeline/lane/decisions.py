@@ -16,8 +16,8 @@ from pipeline.lane.commands import Commands
 from pipeline.lane.expiry import Expiry
 from pipeline.lane.group_orders import GroupOrders
 from pipeline.lane.group_scan import end_of
+from pipeline.lane.past import Folds, Pasts
 from pipeline.lane.recent import RecentSet
-from pipeline.lane.refusals import Folds, Refusals
 from pipeline.lane.restored import RESTORED, RestoreGuard
 from pipeline.lane.ruling import Batch, Ruling, fitting
 from pipeline.lane.send_hours import SendHours
@@ -151,7 +151,7 @@ class Decisions:
                 Ruling(
                     id_, row.pk, row.born, row.group, row.fold, event,
                     due_at=ends_at if event is Event.DEFER else Instant(0),
-                    body=row.body, refused_by=row.refused_by,
+                    body=row.body, past=row.past,
                 )
             )  # fmt: skip
         return self._batch_of(rulings, reason="its group is stopped")
@@ -185,7 +185,7 @@ class Decisions:
             rulings.append(
                 Ruling(
                     id_, row.pk, row.born, row.group, row.fold, Event.DEFER,
-                    due_at=due_at, body=row.body, refused_by=row.refused_by,
+                    due_at=due_at, body=row.body, past=row.past,
                 )
             )  # fmt: skip
         return self._batch_of(rulings, reason="it waited for too long")
@@ -225,10 +225,10 @@ class Decisions:
         self._is_asked = False
         self._commands.on_timers(page)
 
-    def on_folds(self, asked: Sequence[MessageId], folds: Folds, refusals: Refusals) -> None:
+    def on_folds(self, asked: Sequence[MessageId], folds: Folds, pasts: Pasts) -> None:
         """Take the answer to `ReadRuledFolds`."""
         self._is_asked = False
-        self._commands.on_folds(asked, folds, refusals)
+        self._commands.on_folds(asked, folds, pasts)
 
     def on_bodies(self, bodies: Mapping[MessageId, Body]) -> None:
         """Take the answer to `ReadRuledBodies`."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.errors import ShardpostError
 from pipeline.instant import Instant
-from pipeline.lane.refusals import told_refusal
+from pipeline.lane.past import Past, told_refusal
 from pipeline.later import EditionKey
 from pipeline.lifecycle import EVENT_MASK, Event
 from pipeline.message import MessageId, PartitionKey, TimelineRow
@@ -31,7 +31,7 @@ AS_THE_OFFSET: Final = Instant(0)
 _ID_BYTES: Final = 16
 _CHECKPOINT_NUMBERS_MIN: Final = 2
 _NONE: Final[Mapping[int, str]] = MappingProxyType({})
-_NOBODY: Final[Mapping[int, tuple[str, ...]]] = MappingProxyType({})
+_NO_PASTS: Final[Mapping[int, Past]] = MappingProxyType({})
 _NOTHING: Final[Mapping[int, Instant]] = MappingProxyType({})
 
 
@@ -94,8 +94,8 @@ class Entry:
     reason: str = ""  # of the lines that have no details; where it is said there is no connector
     # What the owner is about to touch, after a crash; it counts as long as no entry follows.
     trial: Sequence[MessageId] = ()
-    # By position: the connectors that refused the message for good, in their order.
-    refusals: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    # By position, of messages that wait or were claimed again.
+    pasts: Mapping[int, Past] = field(default_factory=dict)
     # By position: the edition that the message holds from here on.
     editions: Mapping[int, Instant] = field(default_factory=dict)
 
@@ -117,10 +117,10 @@ class Entry:
             if self.details
             else [usual] * len(self.steps)
         )
-        if self.refusals:
+        if self.pasts:
             details = list(details)
-            for position, names in self.refusals.items():
-                is_own = names[-1] == self.connector and not self.reason
+            for position, (names, _) in self.pasts.items():
+                is_own = names[-1:] == (self.connector,) and not self.reason
                 if is_own and self.steps[position] & EVENT_MASK == Event.DEFER:
                     # Who refused it must be found when this entry has retired, told in full or not.
                     details[position] = self.details.get(position) or told_refusal(names[-1], "")
@@ -150,7 +150,8 @@ class _Body(msgspec.Struct, array_like=True, frozen=True):
     answers: list[CommandAnswer] = []
     reason: str = ""
     trial: bytes = b""
-    refusals: dict[str, bytes] = {}  # names, with a space between; uint16, positions
+    # Attempts unseen and names, with a space between; uint16, positions.
+    pasts: dict[str, bytes] = {}
     editions: dict[int, int] = {}
 
 
@@ -186,7 +187,7 @@ def encode_entry(entry: Entry) -> bytes:
             answers=list(entry.answers),
             reason=entry.reason,
             trial=b"".join(entry.trial),
-            refusals=_packed_refusals(entry.refusals),
+            pasts=_packed_pasts(entry.pasts),
             editions=dict(entry.editions),
         )
     )
@@ -196,19 +197,25 @@ def encode_entry(entry: Entry) -> bytes:
     return _encoder.encode(fields[:count])
 
 
-def _packed_refusals(refusals: Mapping[int, tuple[str, ...]]) -> dict[str, bytes]:
-    positions: dict[tuple[str, ...], list[int]] = {}
-    for position, names in refusals.items():
-        positions.setdefault(names, []).append(position)
-    return {" ".join(names): np.array(at, "<u2").tobytes() for names, at in positions.items()}
-
-
-def _refusals(packed: Mapping[str, bytes]) -> dict[int, tuple[str, ...]]:
+def _packed_pasts(pasts: Mapping[int, Past]) -> dict[str, bytes]:
+    positions: dict[Past, list[int]] = {}
+    for position, past in pasts.items():
+        positions.setdefault(past, []).append(position)
     return {
-        position: tuple(names.split())
-        for names, at in packed.items()
-        for position in np.frombuffer(at, "<u2").tolist()
+        " ".join((str(past.unseen), *past.refused_by)): np.array(at, "<u2").tobytes()
+        for past, at in positions.items()
     }
+
+
+def _pasts(packed: Mapping[str, bytes]) -> dict[int, Past]:
+    pasts: dict[int, Past] = {}
+    for text, at in packed.items():
+        words = text.split()
+        # No name begins with a digit; it was not counted always.
+        unseen = int(words.pop(0)) if words and words[0].isdecimal() else 0
+        past = Past(tuple(words), unseen)
+        pasts.update(dict.fromkeys(np.frombuffer(at, "<u2").tolist(), past))
+    return pasts
 
 
 def _numbers(checkpoint: Checkpoint) -> tuple[int, ...]:
@@ -259,8 +266,8 @@ def decode_entry(body: bytes) -> Entry:
         or (len(numbers) != 2 * count if numbers else count and len(raw.groups) != 1)
         or max(np.frombuffer(numbers, "<u2"), default=-1) >= len(raw.groups)
         or len(raw.trial) % _ID_BYTES
-        or any(len(at) % 2 for at in raw.refusals.values())
-        or max(_refusals(raw.refusals), default=-1) >= count
+        or any(len(at) % 2 for at in raw.pasts.values())
+        or max(pasts := _pasts(raw.pasts), default=-1) >= count
         or any(not 0 <= position < count for position in raw.editions)
     ):
         raise EntryUnreadable("the journal holds an entry whose columns do not fit together")
@@ -283,7 +290,7 @@ def decode_entry(body: bytes) -> Entry:
         answers=tuple(raw.answers),
         reason=raw.reason,
         trial=tuple(_ids(raw.trial)),
-        refusals=_refusals(raw.refusals),
+        pasts=pasts,
         editions={n: Instant(at) for n, at in raw.editions.items()},
     )
 
@@ -306,7 +313,7 @@ class EntryBuilder:
         self.partition_keys: dict[int, PartitionKey] = {}
         self.details: dict[int, str] = {}
         self.references: dict[int, str] = {}
-        self.refusals: dict[int, tuple[str, ...]] = {}
+        self.pasts: dict[int, Past] = {}
         self.editions: dict[int, Instant] = {}
 
     def __len__(self) -> int:
@@ -323,7 +330,7 @@ class EntryBuilder:
         groups: Sequence[str],
         details: Mapping[int, str],
         references: Mapping[int, str] = _NONE,
-        refusals: Mapping[int, tuple[str, ...]] = _NOBODY,
+        pasts: Mapping[int, Past] = _NO_PASTS,
         editions: Mapping[int, Instant] = _NOTHING,
     ) -> None:
         """Add lines; the mappings are by position in the columns given here."""
@@ -343,8 +350,8 @@ class EntryBuilder:
             self.details[start + position] = detail
         for position, reference in references.items():
             self.references[start + position] = reference
-        for position, names in refusals.items():
-            self.refusals[start + position] = names
+        for position, past in pasts.items():
+            self.pasts[start + position] = past
         for position, at in editions.items():
             self.editions[start + position] = at
 
@@ -374,6 +381,6 @@ class EntryBuilder:
             answers=answers,
             reason=reason,
             trial=trial,
-            refusals=self.refusals,
+            pasts=self.pasts,
             editions=self.editions,
         )

@@ -64,7 +64,7 @@ class Expiry:
             rulings.append(
                 Ruling(
                     id_, row.pk, row.born, row.group, row.fold, Event.DEFER,
-                    due_at=due_at, body=row.body, refused_by=row.refused_by,
+                    due_at=due_at, body=row.body, past=row.past,
                 )
             )  # fmt: skip
         return rulings

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pipeline.instant import Instant, earlier, later
 from pipeline.lane.doubts import Doubt, Doubts
 from pipeline.lane.gate import Gate
-from pipeline.lane.refusals import is_worn_out
+from pipeline.lane.past import attempts_seen, is_worn_out
 from pipeline.lane.retries import Retries
 from pipeline.lane.window import Answer, Window
-from pipeline.lifecycle import Event, Step, attempt_of
+from pipeline.lifecycle import Event, Step
 from pipeline.limits import Windows
 from pipeline.outcome import Outcomes
 from pipeline.route.provider_class import Verdict
@@ -85,12 +85,14 @@ class Judgement:
         """
         if outcomes.events[m] != Event.DEFER or m in outcomes.retry_after_ms:
             return False
-        return is_worn_out(
-            attempt_of(Step(window.steps[n])), refused_by=window.refused_by.get(n, ())
-        )
+        past = window.pasts.get(n)
+        return is_worn_out(attempts_seen(Step(window.steps[n]), past), past)
 
     def _falls_back(self, window: Window, n: int) -> bool:
-        return self._gate.falls_back(window.connector, refused_by=window.refused_by.get(n, ()))
+        past = window.pasts.get(n)
+        return self._gate.falls_back(
+            window.connector, refused_by=past.refused_by if past is not None else ()
+        )
 
     def _may_ask(self, window: Window, n: int, verdict: int, *, now: Instant) -> bool:
         if verdict == Verdict.RESEND_SAME_KEY:

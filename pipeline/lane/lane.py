@@ -32,11 +32,11 @@ from pipeline.lane.decisions import Decisions
 from pipeline.lane.entry import Entry, EntryBuilder, encode_entry
 from pipeline.lane.gate import Gate
 from pipeline.lane.group_orders import GroupOrders
+from pipeline.lane.past import Folds, Pasts
 from pipeline.lane.projection import Projection
 from pipeline.lane.recent import RecentSet
 from pipeline.lane.recovery import Recovered
 from pipeline.lane.references import References
-from pipeline.lane.refusals import Folds, Refusals
 from pipeline.lane.restored import RESTORED, RestoreGuard
 from pipeline.lane.rolling import begins_segment
 from pipeline.lane.ruling import Batch
@@ -415,9 +415,9 @@ class Lane:
         """Note that bodies could not be read."""
         self._backlog.on_bodies_failed(now=now)
 
-    def on_folds(self, asked: Iterable[MessageId], folds: Folds, refusals: Refusals) -> None:
+    def on_folds(self, asked: Iterable[MessageId], folds: Folds, pasts: Pasts) -> None:
         """Take the answer to `ReadFolds`: claim what waits for its row's attempt, drop the rest."""
-        self._backlog.on_folds(asked, folds, refusals)
+        self._backlog.on_folds(asked, folds, pasts)
 
     def on_folds_failed(self, *, now: Instant) -> None:
         """Note that folds could not be read; the ids stay pending."""

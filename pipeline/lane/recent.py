@@ -12,6 +12,7 @@ from typing import Final
 from pipeline.instant import Instant
 from pipeline.lane.editions import Unconfirmed
 from pipeline.lane.entry import Entry, EntryBuilder
+from pipeline.lane.past import Past
 from pipeline.lifecycle import EVENT_MASK, RESOLVED_FROM, Step
 from pipeline.message import MessageId
 
@@ -34,7 +35,7 @@ class RecentSet:
 
     def __init__(self, entries: Iterable[tuple[int, Entry]]) -> None:
         self._known: dict[MessageId, int] = {}
-        self._refused_by: dict[MessageId, tuple[str, ...]] = {}
+        self._pasts: dict[MessageId, Past] = {}
         self._entries: deque[UnretiredEntry] = deque()
         self._by_seq: dict[int, UnretiredEntry] = {}
         # None of their entries retires before they are confirmed.
@@ -67,24 +68,24 @@ class RecentSet:
         """Return a number whose low bits are the last step; for scans of many rows."""
         return self._known.get(id_)
 
-    def refused_by(self, id_: MessageId) -> tuple[str, ...]:
-        """Return the connectors that refused the message, as its last line has it."""
-        return self._refused_by.get(id_, ())
+    def past(self, id_: MessageId) -> Past | None:
+        """Return what is behind the message, as its last line has it."""
+        return self._pasts.get(id_)
 
     def name_lines(self, seq: int, lines: Entry | EntryBuilder) -> None:
-        """Add the ids of a new entry, and who refused them.
+        """Add the ids of a new entry, and what is behind them.
 
         A line that is not the end and does not say it (a message is parked, or brought forward)
         changes nothing about that.
         """
         self.name(seq, lines.message_ids, steps=lines.steps, borns=lines.borns)
         self.unconfirmed.on_named(lines)
-        if lines.refusals or self._refused_by:
+        if lines.pasts or self._pasts:
             for n, id_ in enumerate(lines.message_ids):
-                if names := lines.refusals.get(n):
-                    self._refused_by[id_] = names
+                if past := lines.pasts.get(n):
+                    self._pasts[id_] = past
                 elif lines.steps[n] & EVENT_MASK >= RESOLVED_FROM:
-                    self._refused_by.pop(id_, None)
+                    self._pasts.pop(id_, None)
 
     def entry(self, seq: int) -> UnretiredEntry:
         """Return an un-retired entry."""
@@ -136,5 +137,5 @@ class RecentSet:
             for id_ in entry.message_ids:
                 if known.get(id_, -1) >> _SEQ_SHIFT == entry.seq:
                     del known[id_]
-                    if self._refused_by:
-                        self._refused_by.pop(id_, None)
+                    if self._pasts:
+                        self._pasts.pop(id_, None)

@@ -85,10 +85,10 @@ def _window_of(seq: int, entry: Entry, positions: Sequence[int]) -> Window:
         groups=[entry.groups[n] for n in positions],
         steps=[entry.steps[n] for n in positions],
         bodies=[None] * len(positions),
-        refused_by={
-            n: entry.refusals[position]
+        pasts={
+            n: entry.pasts[position]
             for n, position in enumerate(positions)
-            if position in entry.refusals
+            if position in entry.pasts
         },
         named_at=entry.at,
         send_before=entry.at,

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pipeline.instant import Instant, later
 from pipeline.lane.actions import Action, WriteLater
 from pipeline.lane.order import Order
-from pipeline.lane.refusals import told_deferral, told_refusal
+from pipeline.lane.past import Past, attempts_seen, told_deferral, told_refusal
 from pipeline.lane.send_hours import SendHours
 from pipeline.lane.window import Answer, Window
 from pipeline.lifecycle import Event, Step, attempt_of
@@ -97,7 +97,7 @@ class Retries:
         tried_until = {n: self._tried_until(window, positions[n], now=now) for n in asking}
         plan = self._policy.decide(
             asking,
-            attempts=[attempt_of(Step(window.steps[n])) for n in positions],
+            attempts=[_seen(window, n) for n in positions],
             expires_at=[
                 min(ends_at.get(n, now), tried_until.get(n) or ends_at.get(n, now))
                 for n in range(len(positions))
@@ -126,8 +126,8 @@ class Retries:
                 in_the_way.add(n)
             if why is GiveUp.EXHAUSTED or is_in_the_way:
                 events[n] = Event.REFUSE
-                attempt = attempt_of(Step(window.steps[positions[n]]))
-                details[n] = f"given up after {attempt} attempts: {details.get(n, 'deferred')}"
+                seen = _seen(window, positions[n])
+                details[n] = f"given up after {seen} attempts: {details.get(n, 'deferred')}"
         rows: list[BufferEntry] = []
         timers: list[TimerRow] = []
         horizon = later(now, self._windows.near_horizon_ms)
@@ -183,8 +183,8 @@ class Retries:
             position, by = positions[n], window.connector
             why = outcomes.details.get(n, "it gives no reason")
             if events[n] == Event.DEFER:
-                why = f"given up at attempt {attempt_of(Step(window.steps[position]))}: {why}"
-            window.refused_by[position] = (*window.refused_by.get(position, ()), by)
+                why = f"given up at attempt {_seen(window, position)}: {why}"
+            window.pasts[position] = window.pasts.get(position, Past()).refused(by)
             events[n] = Event.DEFER
             details[n] = told_refusal(by, why)
         return replace(outcomes, events=bytes(events), details=details)
@@ -250,3 +250,7 @@ class Retries:
     def on_clock_set_back(self, now: Instant) -> None:
         """Wait for no instant that is further ahead than it was meant."""
         self._not_before = min(self._not_before, now)
+
+
+def _seen(window: Window, position: int) -> int:
+    return attempts_seen(Step(window.steps[position]), window.pasts.get(position))

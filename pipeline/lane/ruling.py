@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from pipeline.instant import Instant, later
 from pipeline.lane.entry import CommandAnswer, EntryBuilder
+from pipeline.lane.past import Past, put_off
 from pipeline.lane.window import Candidate, lines_bytes
 from pipeline.later import EditionRow
-from pipeline.lifecycle import EVENT_MASK, Event, Step, attempt_of, step_after
+from pipeline.lifecycle import EVENT_MASK, RESOLVED_FROM, Event, Step, attempt_of, step_after
 from pipeline.limits import JOURNAL_LINES_BYTES_MAX, OUTCOME_DETAIL_CHARS_MAX, Windows
 from pipeline.message import AT_ONCE, Body, BufferEntry, MessageId, PartitionKey, TimerRow
 
@@ -29,12 +30,18 @@ class Ruling(NamedTuple):
     detail: str = ""  # "": the reason of its batch
     due_at: Instant = AT_ONCE  # of the next attempt, with DEFER
     body: Body | None = None  # what the message holds, if it is known
-    refused_by: tuple[str, ...] = ()  # while it waits
+    past: Past | None = None  # before the ruling
 
     @property
     def step(self) -> Step:
         """The step that the ruling is."""
         return step_after(self.fold, self.event)
+
+    @property
+    def past_after(self) -> Past:
+        """What is behind the message once it is put off."""
+        is_asked_again = (self.fold or 0) & EVENT_MASK >= RESOLVED_FROM
+        return put_off(self.step, self.past, is_asked_again=is_asked_again)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -86,10 +93,10 @@ class Batch:
                 for n, ruling in enumerate(self.rulings)
                 if ruling.detail
             },
-            refusals={
-                n: ruling.refused_by
+            pasts={
+                n: ruling.past_after
                 for n, ruling in enumerate(self.rulings)
-                if ruling.refused_by and ruling.event is Event.DEFER
+                if ruling.event is Event.DEFER
             },
             editions={
                 n: edited_at[ruling.id]
@@ -102,7 +109,7 @@ class Batch:
         """Return what waits for its time in a timer from now on."""
         ruling_of = {ruling.id: ruling for ruling in self.rulings}
         return [
-            (id_, Candidate(pk, born, group, of.step, of.body, due, of.refused_by), timer)
+            (id_, Candidate(pk, born, group, of.step, of.body, due, of.past_after), timer)
             for timer in self.timers
             for due, id_, pk, born, _, group in (timer,)
             for of in (ruling_of[id_],)

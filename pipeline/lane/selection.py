@@ -90,7 +90,7 @@ class Selection:
             named_at=now,
             send_before=later(now, self._windows.send_deadline_ms),
             permits=permits,
-            refused_by={n: c.refused_by for n, c in enumerate(candidates) if c.refused_by},
+            pasts={n: c.past for n, c in enumerate(candidates) if c.past},
         )
         window.add_claim_lines(builder, [(fold or 0) & EVENT_MASK for fold in folds])
         return window
@@ -149,7 +149,7 @@ class Selection:
         choice = self._gate.choose(
             [id_ for id_, _ in taken],
             attempts,
-            refused_by={n: c.refused_by for n, (_, c) in enumerate(taken) if c.refused_by},
+            refused_by={n: c.past.refused_by for n, (_, c) in enumerate(taken) if c.past},
             now=now,
         )
         chosen: dict[str, _Pairs] = {}
@@ -161,5 +161,5 @@ class Selection:
 
 def _claims_bytes(taken: _Pairs) -> int:
     """Return how many bytes of a journal body the claims of these take at most."""
-    refused_by = [c.refused_by for _, c in taken if c.refused_by]
-    return lines_bytes([c.group for _, c in taken], {}, refused_by=refused_by)
+    pasts = [c.past for _, c in taken if c.past]
+    return lines_bytes([c.group for _, c in taken], {}, pasts=pasts)

@@ -11,6 +11,7 @@ from msgspec.structs import replace as changed
 from pipeline.instant import DurationMs, Instant, earlier
 from pipeline.lane.actions import HandOverWindow
 from pipeline.lane.entry import EntryBuilder
+from pipeline.lane.past import Past
 from pipeline.lifecycle import EVENT_MASK, Event, Step, attempt_of, next_claim
 from pipeline.limits import (
     JOURNAL_LINES_BYTES_MAX,
@@ -24,7 +25,8 @@ from pipeline.route.permits import LimitKey
 _LINE_BYTES: Final = 31  # id, step, event before, born, number of the group
 _REFERENCE_FRAME_BYTES: Final = 6
 _NONE: Final[Mapping[int, str]] = MappingProxyType({})
-_REFUSAL_BYTES: Final = 2  # the position; the names are there once for all that share them
+_PAST_BYTES: Final = 2  # the position; the past is there once for all that share it
+_UNSEEN_BYTES: Final = 4
 
 
 class Candidate(Struct, frozen=True, gc=False):
@@ -39,17 +41,15 @@ class Candidate(Struct, frozen=True, gc=False):
     fold: Step | None
     body: Body | None
     due_at: Instant = Instant(0)  # not before; 0: at once
-    refused_by: tuple[str, ...] = ()  # connectors that certainly did not take it, for good
+    past: Past | None = None
 
-    def at(self, fold: Step | None, refused_by: tuple[str, ...]) -> "Candidate":
+    def at(self, fold: Step | None, past: Past | None) -> "Candidate":
         """Return it as it stands with this fold."""
-        return changed(self, fold=fold, refused_by=refused_by)
+        return changed(self, fold=fold, past=past)
 
     def with_body(self, body: Body) -> "Candidate":
         """Return it with its body.  Spelled out: every message that waited for one comes by."""
-        return Candidate(
-            self.pk, self.born, self.group, self.fold, body, self.due_at, self.refused_by
-        )
+        return Candidate(self.pk, self.born, self.group, self.fold, body, self.due_at, self.past)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -76,8 +76,8 @@ class Window:
     claimed_before: frozenset[int] = frozenset()
     permits: Sequence[tuple[LimitKey, ...]] = ()  # of each message, if its connector has limits
     unjournaled_parts: int = 0  # outcomes that came and are in no entry yet
-    # By position: the connectors that refused the message for good, this one with them once it did.
-    refused_by: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    # By position; a connector that did not take the message is in it from then on.
+    pasts: dict[int, Past] = field(default_factory=dict)
 
     @property
     def named_seq(self) -> int:
@@ -151,7 +151,7 @@ class Window:
             Step(self.steps[position] - Event.CLAIM + event),
             self.bodies[position],
             due_at,
-            self.refused_by.get(position, ()),
+            self.pasts.get(position),
         )
 
     def add_claim_lines(self, builder: EntryBuilder, events_before: Sequence[int]) -> None:
@@ -164,7 +164,7 @@ class Window:
             borns=self.borns,
             groups=self.groups,
             details={},
-            refusals=self.refused_by,
+            pasts=self.pasts,
         )
 
     def add_carry_lines(self, builder: EntryBuilder) -> None:
@@ -178,7 +178,7 @@ class Window:
             borns=part.borns,
             groups=part.groups,
             details={},
-            refusals=part.refused_by,
+            pasts=part.pasts,
         )
 
     def add_outcome_lines(
@@ -198,7 +198,7 @@ class Window:
             groups=part.groups,
             details=bounded_details(outcomes.details),
             references=outcomes.references,
-            refusals=part.refused_by,
+            pasts=part.pasts,
         )
 
     def _part(self, positions: Sequence[int] | None) -> "Window":
@@ -211,10 +211,8 @@ class Window:
             borns=[self.borns[n] for n in positions],
             groups=[self.groups[n] for n in positions],
             steps=[self.steps[n] for n in positions],
-            refused_by={
-                m: self.refused_by[n] for m, n in enumerate(positions) if n in self.refused_by
-            }
-            if self.refused_by
+            pasts={m: self.pasts[n] for m, n in enumerate(positions) if n in self.pasts}
+            if self.pasts
             else {},
         )
 
@@ -268,7 +266,7 @@ def lines_bytes(
     details: Mapping[int, str],
     references: Mapping[int, str] = _NONE,
     *,
-    refused_by: Collection[tuple[str, ...]] = (),
+    pasts: Collection[Past] = (),
 ) -> int:
     """Return how many bytes of a journal body the lines of a window take at most."""
     return (
@@ -279,8 +277,8 @@ def lines_bytes(
             _REFERENCE_FRAME_BYTES + len(text) * (1 if text.isascii() else 4)
             for text in references.values()
         )
-        + _REFUSAL_BYTES * len(refused_by)
-        + sum(len(name) + 8 for names in set(refused_by) for name in names)
+        + _PAST_BYTES * len(pasts)
+        + sum(_UNSEEN_BYTES + sum(len(name) + 8 for name in past.refused_by) for past in set(pasts))
     )
 
 

@@ -42,6 +42,7 @@ from pipeline.lane import actions as act
 from pipeline.lane.entry import NOT_NAMED, Entry, decode_entry
 from pipeline.lane.gate import Gate
 from pipeline.lane.lane import Lane
+from pipeline.lane.past import Past
 from pipeline.lane.recovery import Recovered
 from pipeline.lane.suppressions import ListingTenants
 from pipeline.later import CommandPage, CommandRow, GroupOrder
@@ -116,7 +117,7 @@ class LaneStory:
         self.orders: list[GroupOrder] = []
         self.timers: list[TimerRow] = []
         self.known_folds: dict[MessageId, Step] = {}
-        self.known_refusals: dict[MessageId, tuple[str, ...]] = {}
+        self.known_pasts: dict[MessageId, Past] = {}
         self._said: dict[int, set[int]] = {}
         self.lane = Lane(
             recovered or fresh(windows=windows),
@@ -218,9 +219,7 @@ class LaneStory:
                     rows_of = [row for row in self.timers if row[0] >= action.from_due]
                     decisions.on_timers(TimerPage(rows_of, None))
                 case act.ReadRuledFolds(keys=keys):
-                    decisions.on_folds(
-                        [id_ for _, id_ in keys], self.known_folds, self.known_refusals
-                    )
+                    decisions.on_folds([id_ for _, id_ in keys], self.known_folds, self.known_pasts)
                 case act.ReadRuledBodies(keys=keys):
                     decisions.on_bodies({id_: self.body(name_of(id_)) for _, id_ in keys})
                 case _:
@@ -276,7 +275,7 @@ class LaneStory:
             name, _, event = name.partition("=")
             event, _, attempt = event.partition("/")
             folds[id_of(name)] = step_of(attempt=int(attempt or 1), try_no=1, event=Event[event])
-        self.lane.on_folds(asked, folds, {})
+        self.lane.on_folds(asked, folds, self.known_pasts)
 
     def _foldsfail(self) -> None:
         self._take(act.ReadFolds)

@@ -20,8 +20,8 @@ from pipeline.lane.books import decode_counts
 from pipeline.lane.caution import POISON
 from pipeline.lane.entry import Entry, decode_entry, encode_entry
 from pipeline.lane.lane import Lane
+from pipeline.lane.past import Past, past_of
 from pipeline.lane.recovery import JournalReadBack, Recovered
-from pipeline.lane.refusals import refused_by
 from pipeline.lane.rolling import Roll, RollStep
 from pipeline.lane.suppressions import ListingTenants
 from pipeline.lane.takeover import Mine, Open, OwnerWatch, Steal, Wait, decide_takeover
@@ -543,8 +543,8 @@ class LaneWorld:
                 }
                 if fails:
                     return lambda: lane.on_folds_failed(now=self.now)
-                refusals = {id_: names for _, id_ in keys if (names := self._refused_by(id_))}
-                return lambda: lane.on_folds([id_ for _, id_ in keys], folds, refusals)
+                pasts = {id_: past for _, id_ in keys if (past := self._past_of(id_))}
+                return lambda: lane.on_folds([id_ for _, id_ in keys], folds, pasts)
             case act.ReadSuppressions(keys=listed):
                 said = self.lists.read(listed)
                 if fails:
@@ -626,8 +626,8 @@ class LaneWorld:
                 folds = {
                     id_: Step(max(self.timeline[id_])) for _, id_ in keys if id_ in self.timeline
                 }
-                refusals = {id_: names for _, id_ in keys if (names := self._refused_by(id_))}
-                return lambda: decisions.on_folds([id_ for _, id_ in keys], folds, refusals)
+                pasts = {id_: past for _, id_ in keys if (past := self._past_of(id_))}
+                return lambda: decisions.on_folds([id_ for _, id_ in keys], folds, pasts)
             case act.ReadRuledBodies(keys=keys):
                 bodies = self.desk.bodies({id_: self.bodies[id_] for _, id_ in keys})
                 return lambda: decisions.on_bodies(bodies)
@@ -774,11 +774,9 @@ class LaneWorld:
             if events[n] == Event.TAKE
         }
 
-    def _refused_by(self, id_: MessageId) -> tuple[str, ...]:
+    def _past_of(self, id_: MessageId) -> Past | None:
         steps = sorted(self.timeline.get(id_, ()))
-        return refused_by(
-            TimelineEvent(self.now, Step(step), self.told[id_, step]) for step in steps
-        )
+        return past_of(TimelineEvent(self.now, Step(step), self.told[id_, step]) for step in steps)
 
     def _provider_says(self, id_: MessageId, chance: float, connector: str) -> Event:
         """A copy has left: what the provider makes of it, and what we hear of that."""

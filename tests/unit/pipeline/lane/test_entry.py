@@ -18,6 +18,7 @@ from pipeline.lane.entry import (
     decode_entry,
     encode_entry,
 )
+from pipeline.lane.past import Past
 from pipeline.lifecycle import Event, step_of
 from pipeline.message import MessageId, PartitionKey
 
@@ -49,6 +50,8 @@ GOLDEN_BYTES = bytes.fromhex(
 int64s = st.integers(min_value=-(1 << 63), max_value=(1 << 63) - 1)
 ids = st.binary(min_size=16, max_size=16)
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+names = st.from_regex(r"[a-z][a-z0-9_]{0,3}", fullmatch=True)
+pasts = st.builds(Past, st.lists(names, max_size=3).map(tuple), st.integers(0, 254))
 
 
 @st.composite
@@ -91,6 +94,7 @@ def entries(draw: st.DrawFn) -> Entry:
             )
         ),
         reason=draw(texts),
+        pasts=draw(st.dictionaries(positions, pasts)),
     )
 
 

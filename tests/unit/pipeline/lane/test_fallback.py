@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.instant import Instant, later
+from pipeline.instant import later
 from pipeline.lane import actions as act
 from pipeline.lane.entry import decode_entry
+from pipeline.lane.past import Past, past_of
 from pipeline.lane.recovery import JournalReadBack, Recovered
-from pipeline.lane.refusals import refused_by, told_deferral, told_refusal
 from pipeline.lifecycle import Event, Step, step_of
 from pipeline.limits import FALLBACK_ATTEMPTS
 from pipeline.message import PartitionKey
@@ -135,9 +135,9 @@ def test_whoever_is_unwanted_gets_nothing_from_a_fallback() -> None:
 def test_who_refused_is_in_the_timeline_though_there_was_no_room_for_why() -> None:
     first = story_of("second").tell("ring:a,b CLAIM:a,b applied HAND:a,b refused kept applied")
     entry = decode_entry(first.journal[-1][1])
-    assert entry.refusals == {0: ("file",), 1: ("file",)}
+    assert entry.pasts == {0: Past(("file",)), 1: Past(("file",))}
     for row in replace(entry, details={}).timeline_rows():
-        assert refused_by([TimelineEvent(row[3], Step(row[2]), row[4])]) == ("file",)
+        assert past_of([TimelineEvent(row[3], Step(row[2]), row[4])]) == Past(("file",))
 
 
 def test_a_fallback_that_is_gone_lets_the_first_one_say_so_again() -> None:
@@ -148,26 +148,6 @@ def test_a_fallback_that_is_gone_lets_the_first_one_say_so_again() -> None:
     story.tell("settle refused SAYS:a=REFUSE")
 
 
-@pytest.mark.parametrize(
-    ("told", "names"),
-    [
-        ([(1, Event.DEFER, told_refusal("a", "550 no"))], ("a",)),
-        ([(1, Event.DEFER, told_refusal("a", "")), (2, Event.NOT_SENT, "b")], ("a",)),
-        ([(n, Event.DEFER, told_refusal("ab"[n - 1], "no")) for n in (1, 2)], ("a", "b")),
-        ([(1, Event.DEFER, told_deferral("refused by a: it is a joke"))], ()),
-        ([(1, Event.DEFER, told_refusal("a", "")), (2, Event.REFUSE, "")], ()),
-    ],
-)
-def test_who_refused_is_found_in_the_timeline(
-    told: list[tuple[int, Event, str]], names: tuple[str, ...]
-) -> None:
-    events = [
-        TimelineEvent(Instant(0), step_of(attempt=attempt, try_no=1, event=event), detail)
-        for attempt, event, detail in told
-    ]
-    assert refused_by(events) == names
-
-
 @pytest.mark.parametrize("is_group", [False, True])
 def test_a_command_to_one_that_has_left_the_memory_forgets_nobody_who_refused(
     *, is_group: bool
@@ -175,8 +155,8 @@ def test_a_command_to_one_that_has_left_the_memory_forgets_nobody_who_refused(
     story = commanded(gate=gate_of(fallback=["second"]))
     story.timers = [(later(NOW, 60_000), id_of("a"), PartitionKey(id_of("a")), NOW, 2, GROUP)]
     story.known_folds[id_of("a")] = step_of(attempt=1, try_no=1, event=Event.DEFER)
-    story.known_refusals[id_of("a")] = ("file",)
+    story.known_pasts[id_of("a")] = Past(("file",))
     asked = story.ask_group("expedite") if is_group else story.ask("expedite", "a")
     entry = asked.written().entry
     assert entry is not None
-    assert entry.refusals == {0: ("file",)}
+    assert entry.pasts == {0: Past(("file",), 1)}
