@@ -207,10 +207,14 @@ class LaneRunner:
             log.info("lane_handed_over", lane=str(self.lane_id))
 
     async def _work(self, lane: Lane) -> None:
+        withheld_count = 0
         while not (lane.is_drained or lane.is_fenced):
             self._wake.clear()
             for action in lane.decide(self._ports.clock.now()):
                 self._begin(lane, action)
+            if lane.claims.withheld_count > withheld_count:
+                withheld_count = lane.claims.withheld_count
+                log.error("claims_withheld", lane=str(self.lane_id), count=withheld_count)
             if self._failure is not None:
                 raise self._failure
             wait_us = lane.wake_at() - self._ports.clock.now()
@@ -398,14 +402,15 @@ def runner_report(runner: LaneRunner) -> Mapping[str, int | str | bool]:
     if lane is not None:
         report |= {
             "open": lane.open_count,
-            "in_doubt": lane.in_doubt_count,
+            "in_doubt": len(lane.claims.doubts),
             "waiting": lane.backlog_count,
             "is_lagging": lane.is_lagging,
             "is_cautious": lane.is_cautious,
             "rows_read": lane.rows_read_count,
-            "handed_over": lane.handed_over_count,
+            "handed_over": lane.claims.handed_over_count,
             "doorbells_dropped": lane.doorbells_dropped_count,
             "bodies_missing": lane.bodies_missing_count,
             "rows_missed": lane.missed_count,
+            "claims_withheld": lane.claims.withheld_count,
         }
     return report

@@ -259,7 +259,7 @@ class Scheduler:
         self._use = ports.measure()
         before = self._handed_over
         self._handed_over = {
-            name: runner.lane.handed_over_count
+            name: runner.lane.claims.handed_over_count
             for name, runner in self._runners.items()
             if runner.lane is not None
         }

@@ -136,7 +136,7 @@ class _Platform:
                     bodies=[_BODY] * len(ids),
                 )
             self._work()
-        while self.lane.handed_over_count < len(self.ids):
+        while self.lane.claims.handed_over_count < len(self.ids):
             self.now = later(self.now, 250)
             self._work()
         for _ in range(40):

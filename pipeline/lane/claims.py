@@ -82,7 +82,9 @@ class Claims:
         self.doubts = Doubts(retry_policy, recent.unconfirmed, chance=chance, windows=windows)
 
         self._asking = Asking(self.doubts, gate, caution, windows=windows)
-        self._selection = Selection(backlog, gate, admission, suppressions, hours, windows=windows)
+        self._selection = Selection(
+            recent, backlog, gate, admission, suppressions, hours, windows=windows
+        )
         self._judgement = Judgement(gate, self.doubts, self.retries, windows=windows)
 
         self._open: dict[int, Window] = {}
@@ -100,6 +102,11 @@ class Claims:
 
         self.open_count = 0
         self.handed_over_count = 0
+
+    @property
+    def withheld_count(self) -> int:
+        """How many claims the journal contradicted at the last moment; see `Selection`."""
+        return self._selection.withheld_count
 
     def take_up(self, window: Window, *, now: Instant) -> None:
         """Go on with what a predecessor claimed; it may have handed it over, or still do so."""

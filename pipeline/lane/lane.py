@@ -184,6 +184,11 @@ class Lane:
         return self._decisions
 
     @property
+    def claims(self) -> Claims:
+        """Who claims and hands over, and counts it."""
+        return self._claims
+
+    @property
     def projection(self) -> Projection:
         """Who takes the answers to what is projected, and to the books."""
         return self._projection
@@ -242,16 +247,6 @@ class Lane:
     def open_count(self) -> int:
         """How many messages are claimed without a journaled outcome."""
         return self._claims.open_count
-
-    @property
-    def in_doubt_count(self) -> int:
-        """How many of them may be with their provider, which is being asked."""
-        return len(self._claims.doubts)
-
-    @property
-    def handed_over_count(self) -> int:
-        """How many messages were handed over."""
-        return self._claims.handed_over_count
 
     @property
     def backlog_count(self) -> int:

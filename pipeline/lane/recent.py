@@ -17,7 +17,7 @@ from pipeline.lifecycle import EVENT_MASK, RESOLVED_FROM, Step
 from pipeline.message import MessageId
 
 _SEQ_SHIFT: Final = 32
-_STEP_MASK: Final = (1 << _SEQ_SHIFT) - 1
+STEP_MASK: Final = (1 << _SEQ_SHIFT) - 1
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class RecentSet:
     def step(self, id_: MessageId) -> Step | None:
         """Return the last step of an id, None if no un-retired entry names it."""
         known = self._known.get(id_)
-        return None if known is None else Step(known & _STEP_MASK)
+        return None if known is None else Step(known & STEP_MASK)
 
     def step_or_none(self, id_: MessageId) -> int | None:
         """Return a number whose low bits are the last step; for scans of many rows."""

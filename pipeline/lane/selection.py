@@ -9,6 +9,7 @@ from pipeline.lane.admission import Admission
 from pipeline.lane.backlog import Backlog
 from pipeline.lane.entry import EntryBuilder
 from pipeline.lane.gate import Gate
+from pipeline.lane.recent import STEP_MASK, RecentSet
 from pipeline.lane.send_hours import SendHours
 from pipeline.lane.suppressions import Suppressions, add_suppression_lines
 from pipeline.lane.window import (
@@ -32,6 +33,7 @@ class Selection:
 
     def __init__(
         self,
+        recent: RecentSet,
         backlog: Backlog,
         gate: Gate,
         admission: Admission,
@@ -40,12 +42,15 @@ class Selection:
         *,
         windows: Windows,
     ) -> None:
+        self._recent = recent
         self._backlog = backlog
         self._gate = gate
         self._admission = admission
         self._suppressions = suppressions
         self._hours = hours
         self._windows = windows
+        self.withheld_count = 0
+        """How many claims the journal contradicted at the last moment: there should be none."""
 
     def connectors(self, now: Instant, *, room: int) -> Sequence[str]:
         """Return the connectors that may be given one of the first candidates."""
@@ -67,6 +72,7 @@ class Selection:
         taken = self._choose_for(
             connector, now, room if most is None else min(room, most), room_bytes
         )
+        taken = self._withhold(taken)
         taken = self._expire(builder, taken, now=now)
         taken = self._suppress(builder, taken, now=now, room_bytes=room_bytes)
         taken, permits = self._admission.admit(connector, taken, waiting=waiting, now=now)
@@ -94,6 +100,24 @@ class Selection:
         )
         window.add_claim_lines(builder, [(fold or 0) & EVENT_MASK for fold in folds])
         return window
+
+    def _withhold(self, taken: _Pairs) -> _Pairs:
+        """Let go of what does not wait for this very claim; return the others.
+
+        What waits here is kept in step with the journal by many hands.  Should one of them slip,
+        its message would be handed over twice: so the journal has the last word.
+        """
+        known = self._recent.step_or_none
+        stale = {
+            n
+            for n, (id_, candidate) in enumerate(taken)
+            if (step := known(id_)) is not None and step & STEP_MASK != (candidate.fold or 0)
+        }
+        if not stale:
+            return taken
+        self.withheld_count += len(stale)
+        self._backlog.claim(taken[n][0] for n in stale)
+        return [pair for n, pair in enumerate(taken) if n not in stale]
 
     def _expire(self, builder: EntryBuilder, taken: _Pairs, *, now: Instant) -> _Pairs:
         """End what is not worth sending any more; return the others."""

@@ -438,7 +438,7 @@ class LaneStory:
         assert [name_of(id_) for _, id_ in keys] == names
 
     def _DOUBT(self, counts: list[str]) -> None:  # noqa: N802
-        assert self.lane.in_doubt_count == int(counts[0])
+        assert len(self.lane.claims.doubts) == int(counts[0])
 
     def _projected(self) -> None:
         self._take(act.Project)

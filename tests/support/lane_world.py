@@ -141,6 +141,8 @@ class Owner:
 
     def decide(self, now: Instant) -> None:
         self.errands.extend(Errand(action) for action in self.lane.decide(now))
+        # The last look is there for faults that nobody knows of; it must not hide one.
+        assert not self.lane.claims.withheld_count, "a candidate that the journal contradicts"
         assert self.lane.is_fenced or self.lane.wake_at() > now, "it would never sleep"
 
 

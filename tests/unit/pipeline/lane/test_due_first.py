@@ -157,5 +157,5 @@ def test_what_comes_back_after_its_row_was_read_waits_in_one_place() -> None:
     assert a in backlog.later
     assert a not in backlog._queue
     story.tell("applied CLAIM:a applied HAND:a took applied settle +60000 settle")
-    assert story.lane.handed_over_count == 2
+    assert story.lane.claims.handed_over_count == 2
     assert story.lane.backlog_count == 0
