@@ -94,7 +94,10 @@ class Selection:
             bodies=[c.body for c in candidates],
             claimed_at=now,
             named_at=now,
-            send_before=later(now, self._windows.send_deadline_ms),
+            # Its hours may end before.
+            send_before=self._hours.leave_by(
+                taken, now, latest=later(now, self._windows.send_deadline_ms)
+            ),
             permits=permits,
             pasts={n: c.past for n, c in enumerate(candidates) if c.past},
         )

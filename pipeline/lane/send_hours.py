@@ -10,7 +10,7 @@ from typing import Final
 
 from pipeline.errors import SubmissionInvalid
 from pipeline.ingest.schedule import DEFAULT_ZONE
-from pipeline.ingest.send_window import OpenHours
+from pipeline.ingest.send_window import OpenHours, Opening
 from pipeline.ingest.time_zone import zone_name_of
 from pipeline.instant import Instant
 from pipeline.lane.window import Candidate
@@ -30,21 +30,36 @@ class SendHours:
 
     def opens_at(self, body: Body, at: Instant) -> Instant:
         """Return when the message may be handed over from then on: `at`, or when hours begin."""
+        opening = self._opening(body, at)
+        return at if opening is None else max(at, opening.opens_at)
+
+    def leave_by(
+        self, candidates: Sequence[tuple[MessageId, Candidate]], now: Instant, *, latest: Instant
+    ) -> Instant:
+        """Return the first closing of messages that may be handed over now, at most `latest`."""
+        if _none_has_hours(candidates):
+            return latest
+        openings = (self._opening(c.body, now) for _, c in candidates if c.body is not None)
+        closings = (one.closes_at for one in openings if one is not None)
+        return min([latest, *(at for at in closings if at is not None)])
+
+    def _opening(self, body: Body, at: Instant) -> Opening | None:
+        """Return the hours of a message that are next; None if it has none that can be read."""
         named = hours_of(body)
         if named is None:
-            return at
+            return None
         window, time_zone, recipient = named
         zone = zone_name_of(recipient, explicit=time_zone or None, default=DEFAULT_ZONE)
         try:
-            return max(at, self._hours.opening(window, zone, at).opens_at)
+            return self._hours.opening(window, zone, at)
         except SubmissionInvalid:
-            return at  # a newer release accepted what this one cannot read: no reason to keep it
+            return None  # a newer release accepted what this one cannot read: no reason to keep it
 
     def open_now(
         self, candidates: Sequence[tuple[MessageId, Candidate]], now: Instant
     ) -> Sequence[tuple[MessageId, Candidate]]:
         """Return those that may be handed over now."""
-        if {c.body[0] for _, c in candidates if c.body is not None} <= _WITHOUT_HOURS:
+        if _none_has_hours(candidates):
             return candidates
         closed = {
             n
@@ -53,3 +68,7 @@ class SendHours:
         }
         self.is_any_closed |= bool(closed)
         return [pair for n, pair in enumerate(candidates) if n not in closed]
+
+
+def _none_has_hours(candidates: Sequence[tuple[MessageId, Candidate]]) -> bool:
+    return {c.body[0] for _, c in candidates if c.body is not None} <= _WITHOUT_HOURS

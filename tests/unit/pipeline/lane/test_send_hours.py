@@ -62,6 +62,18 @@ def test_until_the_hours_are_over_it_is_claimed() -> None:
     story_of("a").tell(f"+{TO_CLOSING_MS - 1} ring:a CLAIM:a")
 
 
+def test_what_is_claimed_leaves_before_the_hours_are_over() -> None:
+    story = story_of("a").tell(f"+{TO_CLOSING_MS - 1} ring:a,b CLAIM:a,b applied HAND:a,b")
+    assert story.asked_for(act.HandOverWindow).send_before == later(NOW, TO_CLOSING_MS)
+
+
+def test_what_is_journaled_too_late_for_its_hours_waits_for_the_next_ones() -> None:
+    story = story_of("a").tell(f"+{TO_CLOSING_MS - 1} ring:a CLAIM:a +2 applied NOHAND")
+    story.tell("SAYS:a=NOT_SENT applied NOCLAIM settle")
+    [timer] = put_off(story)
+    assert timer[:2] == (later(NOW, TO_NEXT_OPENING_MS), id_of("a"))
+
+
 def test_what_ends_before_the_next_hours_waits_until_it_ends() -> None:
     story = story_of("a", ends_ms=90_000).tell(f"+{TO_CLOSING_MS} ring:a NOCLAIM +250")
     [row] = put_off(story)
