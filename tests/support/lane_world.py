@@ -80,11 +80,14 @@ RETRIES = RetryPolicy(
 START = Instant(1_700_000_000_000_000)
 FALLBACKS = ("second", "third")
 GROUPS = ("default/a", "default/b", "other/a")
-# It is 22:13:20 when a world begins.  The hours of a message, and when they are over meanwhile.
+# It is 22:13:20 UTC when a world begins.  The hours of a message, the zone that they are told in,
+# and when they are over meanwhile.
 _MINUTES = (Instant(START + 40_000_000), Instant(START + 100_000_000))
 HOURS = {
-    "daily 00:00-22:13, 22:14-24:00": (earlier(START, 20_000), _MINUTES[0]),
-    "daily 00:00-22:14, 22:15-24:00": _MINUTES,
+    ("daily 00:00-22:13, 22:14-24:00", "UTC"): (earlier(START, 20_000), _MINUTES[0]),
+    ("daily 00:00-22:14, 22:15-24:00", "UTC"): _MINUTES,
+    ("daily 00:00-03:44, 03:45-24:00", "Asia/Kolkata"): _MINUTES,
+    ("tue 00:00-17:14, 17:15-24:00; mon,wed-sun 00:00-24:00", "America/New_York"): _MINUTES,
 }
 RECIPIENTS = tuple(f"+44770090000{n}" for n in range(5))
 
@@ -96,13 +99,14 @@ def body_of(
     tenant: str = "default",
     recipient: str = RECIPIENTS[0],
     window: str = "",
+    time_zone: str = "",
 ) -> Body:
     return Body(
         encode_body(
             Submission(
                 expires_at=expires_at,
                 window=window,
-                time_zone="UTC" if window else "",
+                time_zone=time_zone,
                 tenant=tenant,
                 channel="sms",
                 recipient=recipient,
@@ -188,7 +192,7 @@ class LaneWorld:
         self.dues: dict[MessageId, Instant] = {}  # of those that were asked for later
         self.hours_chance = random.Random(f"hours of {seed}")
         self.hours_rate = self.hours_chance.choice([0.0, 0.5])
-        self.hours: dict[MessageId, str] = {}
+        self.hours: dict[MessageId, tuple[str, str]] = {}
         self.in_hours_count = 0
         self.timers: set[TimerRow] = set()
         self.timer_pages: list[TimerRow] = []
@@ -232,12 +236,14 @@ class LaneWorld:
             kind = 1.0  # in order and at a time: that is refused at the door
         elif self.hours_chance.random() < self.hours_rate:
             self.hours[id_] = self.hours_chance.choice(sorted(HOURS))
+        window, time_zone = self.hours.get(id_, ("", ""))
         self.bodies[id_] = body_of(
             id_.hex(),
             expires,
             tenant=tenant_of(group),
             recipient=recipient,
-            window=self.hours.get(id_, ""),
+            window=window,
+            time_zone=time_zone,
         )
         due_at = AT_ONCE
         if kind < 0.1:
@@ -687,9 +693,8 @@ class LaneWorld:
         # Who gave it other words took its hours away; a copy with the same key is in doubt.
         if id_ not in self.hours or id_ in self.desk.edited or window.positions is not None:
             return
-        claimed_at = earlier(window.send_before, WINDOWS.send_deadline_ms)
         closes_at, opens_at = HOURS[self.hours[id_]]
-        assert not closes_at <= claimed_at < opens_at, "handed over out of its hours"
+        assert not closes_at < self.now < opens_at, "handed over out of its hours"
         self.in_hours_count += 1
 
     def _hand_over(
