@@ -86,7 +86,7 @@ chaos: $(STAMP) ## kill and pause actors while providers fail, for MINUTES=60; p
 
 .PHONY: mutants
 mutants: $(STAMP) ## break the code on purpose, line by line: each break must turn the fast tests red
-	$(BIN)/python -m tools.mutants
+	$(BIN)/python -m tools.mutants --record .mutants.jsonl
 
 .PHONY: mutants-cassandra
 mutants-cassandra: $(STAMP) ## the same for what only a real server shows: a server for each break

@@ -1,12 +1,13 @@
 """Breaks the code on purpose, one line at a time, and expects the tests to notice.
 
-    python -m tools.mutants [--server] [--only TEXT] [--jobs N]
+    python -m tools.mutants [--server] [--only TEXT] [--jobs N] [--record FILE]
 
 `tests/mutants.toml` names the breaks that the fast tests notice, `tests/mutants-cassandra.toml`
 (with `--server`) those that take a real server.  Each is made in a temporary copy of the tree,
 never in the checkout; the tests run there and must turn red.  A break that goes unnoticed is a
 promise that no test holds; a break whose old text is no longer there exactly once says nothing any
-more.  Both fail the run.
+more.  Both fail the run.  A record lets a run that was stopped go on where it was
+(`tools/mutant_record.py`).
 """
 
 import argparse
@@ -26,7 +27,10 @@ from enum import StrEnum
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from shutil import copy2
+from threading import Lock
 from typing import Any, Final
+
+from tools.mutant_record import MutantRecord, digest_of
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 TABLE: Final = ROOT / "tests" / "mutants.toml"
@@ -58,6 +62,11 @@ class Mutant:
     old: str
     new: str
     tests: tuple[str, ...] = FAST_TESTS
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """What makes it another break: where it is, what it changes, who must notice."""
+        return (self.file, self.old, self.new, *self.tests)
 
 
 class Verdict(StrEnum):
@@ -117,6 +126,17 @@ def mutate(mutant: Mutant, source: str) -> str:
     return mutated
 
 
+def _names(checkout: Path) -> list[str]:
+    listed = subprocess.run(
+        ("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"),
+        cwd=checkout,
+        check=True,
+        capture_output=True,
+    ).stdout.decode()
+    # One may be deleted and not yet committed.
+    return [name for name in listed.split("\0") if name and (checkout / name).is_file()]
+
+
 class TreeCopy:
     """A copy of the checkout, in which breaks are made and taken back."""
 
@@ -127,18 +147,11 @@ class TreeCopy:
     @contextmanager
     def of(cls, checkout: Path) -> Iterator["TreeCopy"]:
         """Copy what git knows or would know, as it is now; ends with the copy removed."""
-        listed = subprocess.run(
-            ("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"),
-            cwd=checkout,
-            check=True,
-            capture_output=True,
-        ).stdout.decode()
         with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
             root = Path(folder).resolve()
-            for name in filter(None, listed.split("\0")):
-                if (source := checkout / name).is_file():  # it may be deleted and not yet committed
-                    (root / name).parent.mkdir(parents=True, exist_ok=True)
-                    copy2(source, root / name)
+            for name in _names(checkout):
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                copy2(checkout / name, root / name)
             yield cls(root)
 
     @contextmanager
@@ -154,14 +167,26 @@ class TreeCopy:
         finally:
             file.write_text(source, encoding="utf-8")
 
-    def run_tests(self, tests: Sequence[str], *, time_limit_s: float) -> tuple[int | None, str]:
+    def run_tests(
+        self, tests: Sequence[str], *, time_limit_s: float, processes: int = 0
+    ) -> tuple[int | None, str]:
         """Return pytest's exit code and output; the code is None past the time limit."""
         ignored = [f"--ignore={path}" for path in TEXT_TESTS]
         existing = [path for path in tests if (self.root / path.partition("::")[0]).exists()]
+        if processes:
+            ignored += ["-n", str(processes), "--dist", "worksteal"]
         return self._run(
             ("-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *ignored, *existing),
             time_limit_s=time_limit_s,
         )
+
+    def mirror_of(self, mutant: Mutant) -> str | None:
+        """Return the test module that mirrors the broken one, if it is among its tests."""
+        folder, _, name = mutant.file.rpartition("/")
+        mirror = f"tests/unit/{folder}/test_{name}"
+        if (self.root / mirror).is_file() and mirror.startswith(mutant.tests):
+            return mirror
+        return None
 
     def check_imports(self) -> None:
         """Raise `TableInvalid` if code run here would import the checkout instead of the copy."""
@@ -201,8 +226,10 @@ class TreeCopy:
         return process.returncode, output
 
 
-def try_mutant(tree: TreeCopy, mutant: Mutant, *, time_limit_s: float) -> Finding:
-    """Make the break, run the tests, take it back."""
+def try_mutant(
+    tree: TreeCopy, mutant: Mutant, *, time_limit_s: float, hint: str | None = None
+) -> Finding:
+    """Make the break, run the tests, take it back; the hinted test alone first, if there is one."""
     began = time.monotonic()
 
     def finding(verdict: Verdict, detail: str) -> Finding:
@@ -212,7 +239,11 @@ def try_mutant(tree: TreeCopy, mutant: Mutant, *, time_limit_s: float) -> Findin
 
     try:
         with tree.broken_by(mutant):
-            code, output = tree.run_tests(mutant.tests, time_limit_s=time_limit_s)
+            code, output = None, ""
+            if hint is not None:
+                code, output = tree.run_tests([hint], time_limit_s=time_limit_s)
+            if code not in _RED:
+                code, output = tree.run_tests(mutant.tests, time_limit_s=time_limit_s)
     except TableInvalid as error:
         return finding(Verdict.STALE, str(error))
     if code is None:
@@ -233,6 +264,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--only", default="", help="try those whose name or file holds this text")
     parser.add_argument("--jobs", type=int, default=2, help="how many side by side (default 2)")
+    parser.add_argument("--record", type=Path, help="remember here what was noticed, and go on")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="begin none later than after these"
+    )
     parser.add_argument("--time-limit", type=float, default=300, help="seconds a mutant (300)")
     options = parser.parse_args(arguments)
     table, among = (SERVER_TABLE, SERVER_TESTS) if options.server else (TABLE, FAST_TESTS)
@@ -244,19 +279,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not mutants:
         print("no such mutant")
         return 1
+    began = time.monotonic()
+    record: MutantRecord | None = None
+    if options.record is not None:
+        record = MutantRecord(options.record, digest_of(ROOT, _names(ROOT)))
+    everything = len(mutants)
+    if record is not None:
+        mutants = [mutant for mutant in mutants if record.noticed_by(mutant.identity) is None]
+        if not mutants:
+            print(f"{everything} passed, 0 failed; all were remembered")
+            return 0
+    union = _union(mutants)
+    if record is None or record.noticed_by(("green", *union)) is None:
+        if not _is_green(union, time_limit_s=4 * options.time_limit, processes=options.jobs):
+            return 1
+        if record is not None:
+            record.add(("green", *union), by="", seconds=time.monotonic() - began)
+    findings = list(
+        _try_all(
+            mutants,
+            jobs=options.jobs,
+            time_limit_s=options.time_limit,
+            record=record,
+            until=began + 60 * options.minutes,
+        )
+    )
+    bad = [found for found in findings if found.verdict in (Verdict.UNNOTICED, Verdict.STALE)]
+    told = f", {everything - len(mutants)} of them remembered" if record is not None else ""
+    seconds = time.monotonic() - began
+    untried = len(mutants) - len(findings)
+    passed = everything - untried - len(bad)
+    print(f"{passed} passed{told}, {len(bad)} failed, {untried} not tried, {seconds:.0f} s")
+    return 1 if bad or untried else 0
+
+
+def _is_green(tests: Sequence[str], *, time_limit_s: float, processes: int) -> bool:
     with TreeCopy.of(ROOT) as tree:
         tree.check_imports()
         began = time.monotonic()
-        code, output = tree.run_tests(_union(mutants), time_limit_s=options.time_limit)
-        if code != 0:
-            print(output)
-            print("the tests are red without any mutant: mend them first")
-            return 1
-        print(f"green without a mutant, {time.monotonic() - began:.0f} s", flush=True)
-    findings = list(_try_all(mutants, jobs=options.jobs, time_limit_s=options.time_limit))
-    bad = [found for found in findings if found.verdict in (Verdict.UNNOTICED, Verdict.STALE)]
-    print(f"{len(findings) - len(bad)} passed, {len(bad)} failed")
-    return 1 if bad else 0
+        code, output = tree.run_tests(tests, time_limit_s=time_limit_s, processes=processes)
+    if code != 0:
+        print(output)
+        print("the tests are red without any mutant: mend them first")
+        return False
+    print(f"green without a mutant, {time.monotonic() - began:.0f} s", flush=True)
+    return True
 
 
 def _union(mutants: Sequence[Mutant]) -> list[str]:
@@ -271,22 +338,37 @@ def _union(mutants: Sequence[Mutant]) -> list[str]:
     ]
 
 
-def _try_all(mutants: Sequence[Mutant], *, jobs: int, time_limit_s: float) -> Iterator[Finding]:
+def _try_all(
+    mutants: Sequence[Mutant],
+    *,
+    jobs: int,
+    time_limit_s: float,
+    record: MutantRecord | None,
+    until: float,
+) -> Iterator[Finding]:
     waiting: SimpleQueue[Mutant] = SimpleQueue()
     for mutant in mutants:
         waiting.put(mutant)
+    recording = Lock()
 
     def work() -> list[Finding]:
         findings: list[Finding] = []
         with TreeCopy.of(ROOT) as tree:
-            while True:
+            while time.monotonic() < until:
                 try:
                     mutant = waiting.get_nowait()
                 except Empty:
-                    return findings
-                found = try_mutant(tree, mutant, time_limit_s=time_limit_s)
+                    break
+                hint = record.hint(mutant.identity) if record is not None else None
+                found = try_mutant(
+                    tree, mutant, time_limit_s=time_limit_s, hint=hint or tree.mirror_of(mutant)
+                )
                 _print(found)
+                if record is not None and found.verdict is Verdict.NOTICED:
+                    with recording:
+                        record.add(mutant.identity, by=found.detail, seconds=found.seconds)
                 findings.append(found)
+            return findings
 
     with ThreadPoolExecutor(jobs) as threads:
         for done in as_completed([threads.submit(work) for _ in range(jobs)]):

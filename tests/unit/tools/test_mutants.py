@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -33,8 +34,12 @@ class FakeTree(TreeCopy):
         (root / "code.py").write_text(SOURCE)
         self._answer = (code, output)
         self.seen = ""
+        self.asked: list[list[str]] = []
 
-    def run_tests(self, tests: object, *, time_limit_s: float) -> tuple[int | None, str]:
+    def run_tests(
+        self, tests: Sequence[str], *, time_limit_s: float, processes: int = 0
+    ) -> tuple[int | None, str]:
+        self.asked.append(list(tests))
         self.seen = (self.root / "code.py").read_text()
         return self._answer
 
@@ -121,3 +126,29 @@ def test_a_path_inside_another_is_run_once() -> None:
     whole = mutant()
     part = Mutant(name="n", promise="p", file="f", old="o", new="w", tests=("tests/unit/tools",))
     assert mutants._union([whole, part]) == sorted(FAST_TESTS)
+
+
+def test_the_test_that_noticed_it_last_is_asked_first(tmp_path: Path) -> None:
+    tree = FakeTree(tmp_path, 1, "FAILED tests/unit/test_x.py::test_it\n")
+    found = try_mutant(tree, mutant(), time_limit_s=1, hint="tests/unit/test_x.py::test_it")
+    assert found.verdict is Verdict.NOTICED
+    assert tree.asked == [["tests/unit/test_x.py::test_it"]]
+
+
+def test_where_that_test_is_green_all_others_are_asked(tmp_path: Path) -> None:
+    tree = FakeTree(tmp_path, 0)
+    found = try_mutant(tree, mutant(), time_limit_s=1, hint="tests/unit/test_x.py::test_it")
+    assert found.verdict is Verdict.UNNOTICED
+    assert tree.asked == [["tests/unit/test_x.py::test_it"], list(FAST_TESTS)]
+
+
+def test_the_module_that_mirrors_the_broken_one_is_known(tmp_path: Path) -> None:
+    tree = FakeTree(tmp_path, 1)
+    (tmp_path / "tests/unit/pipeline").mkdir(parents=True)
+    (tmp_path / "tests/unit/pipeline/test_code.py").touch()
+    assert tree.mirror_of(mutant(file="pipeline/code.py")) == "tests/unit/pipeline/test_code.py"
+    assert tree.mirror_of(mutant(file="pipeline/other.py")) is None
+    elsewhere = Mutant(
+        name="n", promise="p", file="pipeline/code.py", old="o", new="w", tests=("tests/contract",)
+    )
+    assert tree.mirror_of(elsewhere) is None
