@@ -3,7 +3,7 @@
 import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import BinaryIO, Final, NamedTuple
 
 from actors.cli.message_ids import find_id, parse_digits, unknown_id
 from actors.cli.messages import read_page
@@ -19,6 +19,7 @@ from pipeline.message import Body, MessageId, PartitionKey, Submission, decode_b
 from pipeline.ports import MessageSummary
 
 _DIGITS: Final = 32
+IDS_BYTES_MAX: Final = 128 * 1024 * 1024  # of a file: some millions of ids
 
 
 class AskedMessage(NamedTuple):
@@ -60,20 +61,29 @@ def parse_ids(arguments: Sequence[str], file: Path | None) -> list[str]:
         arguments, file = [*arguments, "-"], None
     for argument in arguments:
         if argument == "-":
-            digits.update(dict.fromkeys(_lines(sys.stdin.read(), "standard input")))
+            digits.update(dict.fromkeys(_lines(sys.stdin.buffer, "standard input")))
         else:
             digits[parse_digits(argument)] = None
     if file is not None:
         try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "is not UTF-8"
-            raise InputInvalid(f"{file}: cannot be read: {why}") from None
-        digits.update(dict.fromkeys(_lines(text, str(file))))
+            with file.open("rb") as stream:
+                digits.update(dict.fromkeys(_lines(stream, str(file))))
+        except OSError as error:
+            raise InputInvalid(f"{file}: cannot be read: {error.strerror}") from None
     return list(digits)
 
 
-def _lines(text: str, name: str) -> list[str]:
+def _lines(stream: BinaryIO, name: str) -> list[str]:
+    # Some files have no end.
+    content = stream.read(IDS_BYTES_MAX + 1)
+    if len(content) > IDS_BYTES_MAX:
+        raise InputInvalid(
+            f"{name}: has more than {IDS_BYTES_MAX:,} bytes; ask for a group, or for parts of it"
+        )
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        raise InputInvalid(f"{name}: cannot be read: is not UTF-8") from None
     found = []
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():

@@ -34,6 +34,7 @@ _RESOLUTIONS: Final = {
     "delivered": Event.DELIVER,
     "failed": Event.REFUSE,
 }
+_WAIT_S_MAX: Final = 86_400
 _ANY_SPAN_MS: Final = DurationMs(2**62)  # what is too long is told of each message
 _AUDITED: Final = frozenset({CommandKind.RESOLVE, CommandKind.RESEND})
 _STATES: Final = (MessageState.UNCERTAIN, MessageState.FAILED)
@@ -52,7 +53,7 @@ GroupOption = Annotated[
     str | None, typer.Option(help="All messages of this group.", show_default=False)
 ]
 ReasonOption = Annotated[str, typer.Option(help="Why; it is kept with the message.")]
-WaitOption = Annotated[float, typer.Option(help="Seconds to wait for answers.", min=0.0)]
+WaitOption = Annotated[float, typer.Option(help="Seconds to wait for answers.")]
 NoWaitOption = Annotated[bool, typer.Option("--no-wait", help="Record it, and do not wait.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Count, and ask for nothing.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask back.")]
@@ -71,6 +72,9 @@ def _ask(
 ) -> Ask:
     if kind in _AUDITED and not reason.strip():
         raise typer.BadParameter("--reason: say why; it is kept with the message")
+    if not 0 <= wait <= _WAIT_S_MAX:
+        # What is no number at all would be waited for without an end.
+        raise typer.BadParameter(f"--wait: 0 to {_WAIT_S_MAX} seconds")
     if len(reason) > REASON_CHARS_MAX:
         raise typer.BadParameter(f"--reason: at most {REASON_CHARS_MAX} characters")
     return Ask(

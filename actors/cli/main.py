@@ -19,9 +19,12 @@ import typer
 from typer.core import TyperGroup
 
 from actors.cli.exit_codes import ExitCode, exit_code_of
-from pipeline.errors import DataFolderUnusable, ShardpostError
+from pipeline.errors import DataFolderUnusable, InputInvalid, ShardpostError
 
 PROGRAM: Final = "shardpost"
+
+_LINE_CHARS_MAX: Final = 1_000  # of what is told of an error
+_ARGUMENT_CHARS_SHOWN: Final = 64
 
 # The module of each command has a function `register`, which adds it (and its like) to an app.
 _MODULE_OF: Final = {
@@ -97,6 +100,8 @@ class _Commands(TyperGroup):
             code = _tell_misuse(error)
         except typer.Abort:
             code = ExitCode.INTERRUPTED
+        except UnicodeEncodeError as error:
+            code = _tell_error(_refused_bytes(arguments) or error, is_debug="--debug" in arguments)
         except Exception as error:
             code = _tell_error(error, is_debug="--debug" in arguments)
             try:
@@ -145,6 +150,15 @@ def _tell_error(error: Exception, *, is_debug: bool) -> ExitCode:
     return code
 
 
+def _refused_bytes(arguments: Sequence[str]) -> InputInvalid | None:
+    """Return the refusal of an argument whose bytes are no text, None if all are text."""
+    for argument in arguments:
+        if not argument.isascii() and any("\udc80" <= one <= "\udcff" for one in argument):
+            shown = ascii(argument[:_ARGUMENT_CHARS_SHOWN])
+            return InputInvalid(f"{shown} on the command line is not UTF-8: write it as UTF-8")
+    return None
+
+
 def _forget_output() -> None:
     """Let nothing more be written to an output that takes nothing, not even at the end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -153,7 +167,12 @@ def _forget_output() -> None:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    line = " ".join(text.split())
+    if len(line) <= _LINE_CHARS_MAX:
+        return line
+    # What was given stands in the middle; before it is what is wrong, behind it what to change.
+    half = _LINE_CHARS_MAX // 2
+    return f"{line[:half]} … {line[-half:]}"
 
 
 def _tell(line: str) -> None:

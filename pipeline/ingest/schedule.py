@@ -31,7 +31,8 @@ HORIZON_DAYS: Final = SCHEDULE_MS_MAX // (24 * 3600 * 1000)
 _TIMINGS_REMEMBERED: Final = 4_096
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
-_INSTANT_MAX: Final = 2**63 - 1
+# Calendars end with the year 9999; hours are looked for some weeks ahead.
+_INSTANT_MAX: Final = (datetime(9999, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _delay: Final = re.compile(r"in\s+([0-9]{1,9})\s*([smhd])", re.IGNORECASE).fullmatch
 _EXAMPLE: Final = "write it like 2030-01-31T18:00:00Z, or in 2h"
 
@@ -106,8 +107,10 @@ def check_timing(asked: Timing, *, recipient: str | None, now: Instant | None) -
     that depends on where that is.
     """
     if asked.due_at is not None:
-        if not 0 <= asked.due_at <= _INSTANT_MAX:
+        if asked.due_at < 0:
             raise SubmissionInvalid("due_at", "is not an instant after 1970")
+        if asked.due_at > _INSTANT_MAX:
+            raise _too_far_ahead()
         if asked.delay_ms is not None:
             raise SubmissionInvalid("due_at", "an instant and a delay; name one of them")
         if now is not None and asked.due_at > later(now, SCHEDULE_MS_MAX):

@@ -1,6 +1,7 @@
 """What the program records for the lanes when something is asked of messages, and what it tells."""
 
 import asyncio
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from cluster.local.store import LocalStore
 from cluster.runtime.clock import SystemClock
 from cluster.topology.generation import Core
 from pipeline.command import CommandBody, decode_command
+from pipeline.errors import InputInvalid
 from pipeline.ingest.ids import ordering_pk
 from pipeline.instant import Instant, later
 from pipeline.lane_id import LaneId
@@ -159,14 +161,39 @@ def test_a_beginning_is_enough_and_a_file_may_name_many(
 def test_ids_come_from_standard_input_and_each_counts_once(
     monkeypatch: pytest.MonkeyPatch, arguments: list[str], file: Path | None
 ) -> None:
-    monkeypatch.setattr("sys.stdin", open_text(f"{'a' * 32}\n{'B' * 32}\n{'a' * 32}\n"))
+    monkeypatch.setattr("sys.stdin", given(f"{'a' * 32}\n{'B' * 32}\n{'a' * 32}\n".encode()))
     assert parse_ids(arguments, file) == ["a" * 32, "b" * 32]
 
 
-def open_text(text: str) -> Any:
-    import io
+def given(content: bytes) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8")
 
-    return io.StringIO(text)
+
+def test_ids_that_are_no_text_are_refused_wherever_they_come_from(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "ids").write_bytes(b"\xff\xfe")
+    monkeypatch.setattr("sys.stdin", given(b"\xff\xfe"))
+    for arguments, file in ((["-"], None), ([], tmp_path / "ids")):
+        with pytest.raises(InputInvalid, match="is not UTF-8"):
+            parse_ids(arguments, file)
+
+
+def test_ids_without_an_end_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("actors.cli.asked_messages.IDS_BYTES_MAX", 100)
+    (tmp_path / "ids").write_text("a" * 101)
+    with pytest.raises(InputInvalid, match="more than 100 bytes"):
+        parse_ids([], tmp_path / "ids")
+    (tmp_path / "ids").write_text("a" * 32 + "\n" * 68)
+    assert parse_ids([], tmp_path / "ids") == ["a" * 32]
+
+
+@pytest.mark.parametrize("wait", ["nan", "inf", "-1", "86401"])
+def test_nobody_waits_for_ever(shardpost: Shardpost, data: Data, wait: str) -> None:
+    answer = shardpost("cancel", data.waiting[0].hex(), "--wait", wait, "--data", data.path)
+    assert answer.code == 2
+    assert "--wait: 0 to 86400 seconds" in answer.refusal
+    assert data.commands() == []
 
 
 @pytest.mark.parametrize("text", ["zz\n", "abc\n"])

@@ -97,6 +97,29 @@ def test_an_error_that_nobody_expects_says_how_to_see_more(
     )
 
 
+def test_a_long_error_keeps_its_beginning_and_its_end(
+    shardpost: Shardpost, failing: list[BaseException]
+) -> None:
+    failing.append(DataFolderUnusable(f"{'x' * 100_000}: name another"))
+    told = shardpost("version").refusal
+    assert len(told) < 1_100
+    assert told.startswith("shardpost: xxx")
+    assert told.endswith("x: name another")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("group", "a\udcff"), ("messages", "--group", "g", "--tenant", "\udcff")],
+    ids=["group", "tenant"],
+)
+def test_an_argument_that_is_no_text_is_one_line(
+    shardpost: Shardpost, fill: Fill, arguments: tuple[str, ...]
+) -> None:
+    answer = shardpost(*arguments, "--data", fill(one_message).path)
+    assert answer.code == ExitCode.BAD_INPUT
+    assert "\\udcff' on the command line is not UTF-8" in answer.refusal
+
+
 def test_debug_shows_where_an_error_comes_from(
     shardpost: Shardpost, failing: list[BaseException]
 ) -> None:

@@ -128,6 +128,18 @@ def test_what_was_accepted_is_not_refused_when_it_is_asked_for_later() -> None:
         check_timing(timing, recipient="", now=now)
 
 
+def test_what_lies_behind_the_end_of_calendars_is_refused_whatever_the_time() -> None:
+    timing = parse_timing(
+        due="9999-12-31T23:00Z",
+        expires="9999-12-31T23:30Z",
+        window="daily 01:00-02:00",
+        time_zone="Asia/Tokyo",
+        validity_ms_max=DurationMs(DAY_MS),
+    )
+    with pytest.raises(SubmissionInvalid, match="days ahead"):
+        check_timing(timing, recipient="", now=None)
+
+
 def test_what_says_nothing_of_time_keeps_the_bytes_it_always_had() -> None:
     assert encode_body(asked())[0] == 0x98  # eight fields
     assert decode_body(encode_body(asked(window="daily 09:00-18:00"))).window
