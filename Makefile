@@ -61,7 +61,7 @@ fast-tests: $(STAMP)
 	$(BIN)/python -m pytest -q $(PARALLEL) $(FAST_TESTS)
 
 .PHONY: test
-test: check simulate test-cassandra ## everything: check, 3,000 seeds, a real server, property, integration, chaos, acceptance
+test: check models simulate test-cassandra ## everything: check, models, 3,000 seeds, a real server, property, integration, chaos, acceptance
 	$(BIN)/python -m pytest $(SLOW_TESTS)
 
 # Both fetch the server's jars into .venv once, and need a JDK 17 and Maven.
@@ -71,6 +71,10 @@ test-cassandra: $(STAMP) ## the ScyllaDB store on a real server: Apache Cassandr
 
 test-cluster: $(STAMP) ## the same on three nodes that are killed and come back: some minutes
 	$(BIN)/python -m pytest -q -m three_nodes tests/cassandra
+
+.PHONY: models
+models: $(STAMP) ## everything that can happen in small models of the protocol, and in their mutants
+	$(BIN)/python -m pytest -q $(PARALLEL) tests/models
 
 .PHONY: simulate
 simulate: SEEDS ?= 0:+3000

@@ -364,9 +364,10 @@ def _try_all(
                     tree, mutant, time_limit_s=time_limit_s, hint=hint or tree.mirror_of(mutant)
                 )
                 _print(found)
-                if record is not None and found.verdict is Verdict.NOTICED:
+                if record is not None and found.verdict in (Verdict.NOTICED, Verdict.HUNG):
                     with recording:
-                        record.add(mutant.identity, by=found.detail, seconds=found.seconds)
+                        by = found.detail if found.verdict is Verdict.NOTICED else ""
+                        record.add(mutant.identity, by=by, seconds=found.seconds)
                 findings.append(found)
             return findings
 
