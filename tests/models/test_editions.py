@@ -1,11 +1,12 @@
 """Which words leave, when somebody edits a message and owners come and go?
 
 One message and one edit of it, owners A and B; A may be deposed at any time and goes on with
-what it had begun.  A verdict stores the edited body as a draft, then appends the entry that names it; who
-projects the entry confirms the draft and then writes the answer; the entry retires after both.  A
-read of the body gives the confirmed edition, else the first body.  From the moment that the entry
-is issued, or was read back, until the confirmation is acknowledged, the lane asks for no body of
-the message; of a read that was under way when it was ruled on it takes none, whenever it comes.
+what it had begun.  A verdict stores the edited body as a draft, then appends the entry that names
+it; who projects the entry confirms the draft and then writes the answer; the entry retires after
+both.  A read of the body gives the confirmed edition, else the first body.  From the moment that
+the entry is issued, or was read back, until the confirmation is acknowledged, the lane asks for no
+body of the message; of a read that was under way when it was ruled on it takes none, whenever it
+comes.
 
 E1 once the journal names the edition, only its words are handed over.  E2 an edition that no entry
 names changes no words.  E3 what is answered as done holds: its words leave.  E4 at the end the edit
