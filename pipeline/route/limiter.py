@@ -21,6 +21,8 @@ import msgspec
 
 from pipeline.instant import Instant
 from pipeline.limits import (
+    DEMAND_KEYS_MAX,
+    LEASES_MAX,
     LIMITER_KEYS_MAX,
     LIMITER_LEAD_MS,
     LIMITER_PERIOD_MS,
@@ -33,6 +35,10 @@ from pipeline.route.permits import AdaptiveRate, Limit, LimitBook, LimitKey, Per
 
 PERIOD_US: Final = LIMITER_PERIOD_MS * 1_000
 LEAD_US: Final = LIMITER_LEAD_MS * 1_000
+
+# Whoever has messages under way names their key once in so many periods: a question has a part of
+# a scheduler's keys.
+_UNDER_WAY_PERIODS_MAX: Final = LIMITER_SILENT_PERIODS_MAX + 2 * LEASES_MAX // DEMAND_KEYS_MAX
 
 # What a share of a saturated connector is worth: urgent far more than normal, normal than bulk.
 FLOW_WEIGHTS: Final[Mapping[str, int]] = MappingProxyType({"urgent": 16, "normal": 4, "bulk": 1})
@@ -103,6 +109,13 @@ class _KeyState:
     held: dict[str, _Held] = field(default_factory=dict)  # by scheduler
     idle_periods: int = 0
 
+    def is_as_new(self, start: Instant) -> bool:
+        """Return whether a key that is met for the first time at `start` would be the same."""
+        if self.limit.concurrency is not None and self.idle_periods <= _UNDER_WAY_PERIODS_MAX:
+            return False
+        is_full = self.rate is None or self.rate.is_full(start)
+        return is_full and self.line.is_over(start)
+
 
 @dataclass(slots=True)
 class _Asker:
@@ -158,6 +171,8 @@ class PermitDealer:
         }
         grants: dict[str, dict[LimitKey, Grant]] = {name: {} for name in asking}
         named = {key for demand in asking.values() for key in demand.keys}
+        # First, so that the keys of this period find room.
+        self._forget_idle(named, Instant(period * PERIOD_US))
         for key in sorted(named):
             state = self._state(key)
             if state is None:
@@ -168,7 +183,6 @@ class PermitDealer:
             }
             for name, grant in self._decide_key(state, demands, asking, period).items():
                 grants[name][key] = grant
-        self._forget_idle(named)
         starts_at = period * PERIOD_US
         return {
             name: Grants(period, starts_at, starts_at + PERIOD_US, keys)
@@ -186,12 +200,13 @@ class PermitDealer:
             self._keys[key] = state
         return state
 
-    def _forget_idle(self, named: set[LimitKey]) -> None:
+    def _forget_idle(self, named: set[LimitKey], start: Instant) -> None:
         for key in [key for key in self._keys if key not in named]:
             state = self._keys[key]
             state.idle_periods += 1
-            # A rate that was cut is remembered for as long as it takes to be raised again.
-            if state.idle_periods > 1_000:
+            # A rate that was cut is remembered for as long as it takes to be raised again; what
+            # would be made anew as it is, makes room: mail goes to any number of domains.
+            if state.idle_periods > 1_000 or state.is_as_new(start):
                 del self._keys[key]
 
     def _decide_key(

@@ -153,6 +153,10 @@ class SlotLine:
         valid_us = max(1, limit.burst * distance_ns // (NS_PER_US * bundle))
         return PermitRun(first_ns, distance_ns, slots, bundle, 0, slots, valid_us)
 
+    def is_over(self, at: Instant) -> bool:
+        """Return whether a line that begins at an instant would go on just as this one."""
+        return self._next_ns <= at * NS_PER_US
+
     def restart(self, at: Instant) -> None:
         """Begin anew at an instant before which no slot is dealt."""
         self._next_ns = at * NS_PER_US
@@ -177,6 +181,10 @@ class AdaptiveRate:
     def rate_milli(self, now: Instant) -> int:
         """Return the rate that counts now; 0 while the provider asked to be left alone."""
         return 0 if self._paused_since <= now < self._paused_until else self._rate
+
+    def is_full(self, now: Instant) -> bool:
+        """Return whether nothing is left of what the provider said."""
+        return self.rate_milli(now) == self._full
 
     def on_throttled(self, now: Instant, *, retry_after_ms: DurationMs | int = 0) -> None:
         """Note that the provider took something for too fast."""

@@ -280,6 +280,44 @@ def test_an_unknown_key_is_not_granted() -> None:
     assert limiter.decide()["s0"].keys == {}
 
 
+def test_ever_new_destinations_are_granted_though_there_is_room_for_few(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pipeline.route.limiter.LIMITER_KEYS_MAX", 16)
+    limit = Limit(rate_milli=10_000)
+    limiter = PermitDealer(LimitBook(limits={"destination:mail|*": limit}), now=Instant(0))
+    for n in range(50):
+        keys = [f"destination:mail|{n}-{m}.example" for m in range(16)]
+        limiter.ask(Demand("s0", 0, {key: KeyDemand({"normal-1": 1}) for key in keys}))
+        granted = limiter.decide()["s0"].keys
+        if n:
+            assert all(granted[key].run is not None for key in keys), n
+
+
+@pytest.mark.parametrize(
+    ("limit", "told", "most"),
+    [
+        pytest.param(Limit(rate_milli=17), {}, 0, id="a permit a minute"),
+        pytest.param(Limit(rate_milli=10_000), {"throttled": 1}, 3, id="a rate that was cut"),
+        pytest.param(Limit(concurrency=1), {"in_use": 1}, 0, id="messages under way"),
+    ],
+)
+def test_a_destination_is_not_forgotten_while_it_would_be_granted_more_than_it_may(
+    limit: Limit, told: dict[str, int], most: int
+) -> None:
+    key = "destination:mail|a.example"
+    limiter = PermitDealer(LimitBook(limits={"destination:mail|*": limit}), now=Instant(0))
+    limiter.ask(Demand("s0", 0, {key: KeyDemand({"normal-1": 1}, **told)}))
+    assert key in limiter.decide()["s0"].keys
+    for _ in range(3):
+        limiter.ask(Demand("s0", 0, {}))
+        limiter.decide()
+    limiter.ask(Demand("s1", 0, {key: KeyDemand({"normal-1": 20})}))
+    grant = limiter.decide()["s1"].keys[key]
+    run = [] if grant.run is None else grant.run.instants()
+    assert (grant.concurrency or len(run)) <= most
+
+
 def test_only_those_who_ask_are_answered() -> None:
     limiter = PermitDealer(LimitBook(limits={KEY: Limit(rate_milli=100_000)}), now=Instant(0))
     limiter.ask(_demand("s0", [("urgent", 5)]))
