@@ -5,7 +5,7 @@ answers with one result a command and lane, journaled in the entry that carries 
 A message that is claimed answers "too late".
 """
 
-from enum import StrEnum
+from enum import IntFlag, StrEnum
 from typing import Final
 
 import msgspec
@@ -42,6 +42,14 @@ GROUP_KINDS: Final = frozenset(
 """What can be asked of a whole group."""
 
 
+class Kept(IntFlag):
+    """What an edit leaves as it is, whatever that is when it is judged."""
+
+    CONTENT = 1
+    TIMES = 2  # what the body says of them
+    DUE = 4  # when it is handed over as things stand: also that it is paused
+
+
 class CommandUnreadable(ShardpostError):
     """A newer release, or a stranger, wrote the command."""
 
@@ -56,6 +64,7 @@ class CommandBody(msgspec.Struct, array_like=True, frozen=True, gc=False, kw_onl
     event: int = 0  # resolve, receipt, testimony: an Event
     step: int = 0  # testimony: the claim that it speaks of
     detail: str = ""  # why, in the words of whoever asks
+    keeps: int = 0  # edit: of Kept; `body` and `due_at` have it as its author saw it
 
 
 encode_command = msgspec.msgpack.Encoder().encode

@@ -20,11 +20,12 @@ from actors.cli.command_runs import Ask, Payload, run_for_group, run_for_message
 from actors.cli.open_queries import OpenQueries
 from actors.cli.options import ByOption, DataOption, JsonOption, TenantOption, who_asks
 from cluster.runtime.clock import SystemClock
-from pipeline.command import CommandBody, CommandKind
+from pipeline.command import CommandBody, CommandKind, Kept
 from pipeline.errors import InputInvalid, SubmissionInvalid
 from pipeline.ingest.edition import Wish, edit
 from pipeline.ingest.schedule import SendTimes, parse_timing
 from pipeline.instant import DurationMs, Instant, later
+from pipeline.lane.group_scan import end_of
 from pipeline.lifecycle import Event, MessageState
 from pipeline.limits import COMMAND_WAIT_S, REASON_CHARS_MAX
 from pipeline.message import decode_body, expiry_of
@@ -157,9 +158,21 @@ def _edited(ask: Ask, wish: Wish, *, now: Instant) -> Payload:
         due_at = edition.due_at
         if due_at is None:
             due_at = await due_of(queries, message)
-        return _body(ask, message, body=edition.body, due_at=due_at)
+            if due_at is not None and due_at >= end_of(message.born, message.body, validity_ms_max):
+                # It is paused, until its end: that may have moved.
+                due_at = end_of(message.born, edition.body, validity_ms_max)
+        return _body(ask, message, body=edition.body, due_at=due_at, keeps=_kept_by(wish))
 
     return payload
+
+
+def _kept_by(wish: Wish) -> Kept:
+    """Return what nobody said a word about: it may be changing just now."""
+    return (
+        (Kept.CONTENT if wish.content is None else Kept(0))
+        | (Kept(0) if wish.due or wish.expires else Kept.TIMES)
+        | (Kept(0) if wish.due else Kept.DUE)
+    )
 
 
 def _refuse_misspelt(wish: Wish, *, due_option: str) -> None:

@@ -31,6 +31,7 @@ from pipeline.lane.command_verdict import Ruled, rule, told
 from pipeline.lane.entry import CommandAnswer
 from pipeline.lane.group_orders import GroupOrders
 from pipeline.lane.group_scan import GroupScan
+from pipeline.lane.lately import Lately
 from pipeline.lane.past import Folds, Past, Pasts
 from pipeline.lane.recent import RecentSet
 from pipeline.lane.ruling import Batch, Ruling
@@ -61,6 +62,7 @@ class Commands:
         self._backlog = backlog
         self._orders = orders
         self._windows = windows
+        self._lately = Lately(validity_ms_max=windows.validity_ms_max)
 
         self._read_through = cursor
         self._resume: bytes | None = None
@@ -266,6 +268,8 @@ class Commands:
             elif not self._is_known(id_):
                 return None
             else:
+                if entry.kind == CommandKind.EDIT:
+                    body = self._lately.on_top(id_, self._step(id_), body)
                 ruled = rule(CommandKind(entry.kind), body, self._step(id_))
             if ruled is None and id_ in self._backlog.held.in_doubt and not _is_proof(entry, body):
                 # The provider itself is being asked, for hours if need be.
@@ -277,6 +281,7 @@ class Commands:
             answers.append(CommandAnswer(entry.id, ruled.verdict, ruled.detail, {}))
             if ruled.event is not None and body is not None:
                 rulings.append(self._ruling(entry, body, ruled))
+                self._lately.on_command(CommandKind(entry.kind), rulings[-1])
                 if body.body and entry.kind == CommandKind.EDIT:
                     editions.append(EditionRow(id_, PartitionKey(entry.pk), at, Body(body.body)))
         if not answers:

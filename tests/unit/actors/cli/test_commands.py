@@ -17,7 +17,7 @@ from cluster.local.queries import LocalQueries
 from cluster.local.store import LocalStore
 from cluster.runtime.clock import SystemClock
 from cluster.topology.generation import Core
-from pipeline.command import CommandBody, decode_command
+from pipeline.command import CommandBody, Kept, decode_command
 from pipeline.errors import InputInvalid
 from pipeline.ingest.ids import ordering_pk
 from pipeline.instant import Instant, later
@@ -350,6 +350,38 @@ def test_other_words_leave_the_time_as_it_is(
     shardpost("edit", data.waiting[0].hex(), "--content", "better", "--data", data.path)
     [(_, body)] = data.commands()
     assert body.due_at == due_at
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (("--content", "better"), Kept.TIMES | Kept.DUE),
+        (("--in", "2h"), Kept.CONTENT),
+        (("--expires", "3h"), Kept.CONTENT | Kept.DUE),
+        (("--in", "2h", "--content", "better"), Kept(0)),
+    ],
+)
+def test_an_edit_says_what_it_leaves_as_it_is(
+    shardpost: Shardpost, data: Data, said: tuple[str, ...], kept: Kept
+) -> None:
+    shardpost("edit", data.waiting[0].hex(), *said, "--data", data.path)
+    [(_, body)] = data.commands()
+    assert body.keeps == kept
+
+
+def test_what_is_paused_stays_so_until_its_new_end(
+    shardpost: Shardpost, data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def timers_of(_self: object, _lane: object, message_id: MessageId) -> list[TimerRow]:
+        end = later(LOOKED_AT, Windows().validity_ms_max)
+        return [(end, message_id, PartitionKey(message_id), LOOKED_AT, 1, "default/spring")]
+
+    monkeypatch.setattr(LocalQueries, "timers_of", timers_of)
+    shardpost("edit", data.waiting[0].hex(), "--expires", "3h", "--data", data.path)
+    [(_, body)] = data.commands()
+    assert body.due_at == decode_body(body.body).expires_at
+    assert body.due_at is not None
+    assert body.due_at < later(LOOKED_AT, 4 * 3_600_000)
 
 
 def test_another_time_is_said_to_the_row_and_in_the_body(shardpost: Shardpost, data: Data) -> None:
