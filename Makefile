@@ -79,7 +79,13 @@ models: $(STAMP) ## everything that can happen in small models of the protocol, 
 .PHONY: simulate
 simulate: SEEDS ?= 0:+3000
 simulate: $(STAMP) ## the lane under random faults: SEEDS=0:+3000, or SEEDS=7 for that one again
-	SHARDPOST_SIMULATION_SEEDS=$(SEEDS) $(BIN)/python -m pytest -q $(PARALLEL) tests/simulation
+	SHARDPOST_SIMULATION_SEEDS=$(SEEDS) SHARDPOST_SIMULATION_STEPS=$(STEPS) \
+		SHARDPOST_SIMULATION_WITHOUT=$(WITHOUT) $(BIN)/python -m pytest -q $(PARALLEL) tests/simulation
+
+.PHONY: simulate-long
+simulate-long: SEEDS ?= 0:+100000
+simulate-long: $(STAMP) ## the same without pytest, for many: SEEDS=0:+100000; prints the sums
+	@exec $(BIN)/python -m tools.simulate --seeds $(SEEDS) $(if $(MINUTES),--minutes $(MINUTES))
 
 # Every round is another seed; MESSAGES to each provider and FAULTS a round can be named, too.
 .PHONY: chaos

@@ -284,12 +284,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.record is not None:
         record = MutantRecord(options.record, digest_of(ROOT, _names(ROOT)))
     everything = len(mutants)
+    union = _union(mutants)
     if record is not None:
         mutants = [mutant for mutant in mutants if record.noticed_by(mutant.identity) is None]
         if not mutants:
             print(f"{everything} passed, 0 failed; all were remembered")
             return 0
-    union = _union(mutants)
     if record is None or record.noticed_by(("green", *union)) is None:
         if not _is_green(union, time_limit_s=4 * options.time_limit, processes=options.jobs):
             return 1

@@ -140,6 +140,7 @@ class Owner:
     lists: ListingTenants
     roll: Roll | None = None
     errands: list[Errand] = field(default_factory=list)
+    cut_off_until: Instant = AT_ONCE  # it reaches no store
     read_through: Instant = START
     commands_through: Instant = START
 
@@ -159,6 +160,9 @@ class LaneWorld:
         self.order = OrderWatch(seed)
         self.prompt_reads = self.chance.random() < 0.5  # a store that gives `at` under its lock
         self.faults = self.chance.random()
+        self.fired: Counter[str] = Counter()  # the faults that happened, by kind
+        self.network_chance = random.Random(f"network of {seed}")
+        self.cut_rate = self.network_chance.choice([0.0, 0.003, 0.01])
         self.provider_class = self.chance.choice(list(ProviderClass))
         own_chance = random.Random(seed)
         self.crash_chance = random.Random(f"crashes of {seed}")
@@ -316,6 +320,8 @@ class LaneWorld:
         recent = known[-8:] if self.chance.random() < 0.8 else known
         chosen = self.chance.choices(recent, k=self.chance.randrange(1, 6))
         owner = self.chance.choice([self.owner, self.owner, *self.zombies])
+        self.fired["a doorbell of a deposed owner"] += owner is not self.owner
+        self.fired["a doorbell is doubled"] += len({row.row[1] for row in chosen}) < len(chosen)
         ids = [row.row[1] for row in chosen]
         owner.lane.on_doorbell(
             message_ids=ids,
@@ -329,6 +335,7 @@ class LaneWorld:
         """The client repeats a key, or a ghost of an earlier write lands."""
         if self.accepted:
             id_ = self.chance.choice(sorted(self.accepted))
+            self.fired["a row is written again"] += 1
             # Whether a repeat lies in the buffer or in the timers is chosen again at every try.
             if self.dues.get(id_, AT_ONCE) > later(self.now, WINDOWS.near_horizon_ms):
                 self.write_timer(id_)
@@ -337,6 +344,13 @@ class LaneWorld:
 
     def _edition(self, content: str, tenant: str) -> Body:
         return body_of(content, tenant=tenant, recipient=self.chance.choice(RECIPIENTS))
+
+    def cut_off(self) -> None:
+        """An owner, or one that was, gets no answer of the store for a while."""
+        if self.network_chance.random() < self.cut_rate:
+            owner = self.network_chance.choice([self.owner, self.owner, *self.zombies])
+            owner.cut_off_until = later(self.now, self.network_chance.randrange(1, 20_000))
+            self.fired["the store is out of reach"] += 1
 
     def suppress(self) -> None:
         """Somebody wants nothing more, or wants messages again."""
@@ -367,6 +381,7 @@ class LaneWorld:
         deposed = self.owner
         self.zombies.append(deposed)
         self.takeovers_count += 1
+        self.fired["an owner is deposed"] += 1
         self.owner = self._take_over()
         # It may be about to do anything, also the next step of a roll.
         for _ in range(self.chance.choice([0, 0, 2, 10])):
@@ -382,7 +397,8 @@ class LaneWorld:
             name = self.chance.randbytes(16)
             held = self._take_lane(name)
             if self.chance.random() >= 0.2 * self.faults:
-                break  # else it is gone before it has read anything
+                break
+            self.fired["an owner dies before it has read anything"] += 1
         lists = ListingTenants()
         lane = Lane(
             self._read_back(held),
@@ -421,7 +437,9 @@ class LaneWorld:
                     name = self.chance.randbytes(16)
 
     def _is_lost(self) -> bool:
-        return self.chance.random() < 0.3 * self.faults
+        is_lost = self.chance.random() < 0.3 * self.faults
+        self.fired["a take-over has no answer"] += is_lost
+        return is_lost
 
     def _newest_segment(self) -> Segment | None:
         number = max(self.segment_hint - 1, 0)
@@ -487,6 +505,10 @@ class LaneWorld:
     def _effect(self, owner: Owner, action: act.Action, *, is_calm: bool) -> Callable[[], None]:
         lane = owner.lane
         fails = not is_calm and self.chance.random() < 0.1 * self.faults
+        if not is_calm and self.now < owner.cut_off_until:
+            fails = True
+        if fails and not isinstance(action, act.HandOverWindow | act.NoteReferences):
+            self.fired[f"no answer to {type(action).__name__}"] += 1
         match action:
             case act.Append(seq=seq, body=body):
                 if action.begins_segment and (owner.roll is None or not owner.roll.is_over):
@@ -494,6 +516,9 @@ class LaneWorld:
                 applied = (
                     owner.roll is None or owner.roll.step is RollStep.ROLLED
                 ) and self.segments[owner.segment].epoch == owner.epoch
+                if fails and self.network_chance.random() < 0.5:
+                    self.fired["an append that never arrives"] += applied
+                    applied = False
                 if applied:
                     self._journal(seq, body, segment=owner.segment)
                 if fails:
@@ -703,6 +728,7 @@ class LaneWorld:
         count = len(window.message_ids)
         events = bytearray()
         if self.now > window.send_before:
+            self.fired["a hand-over comes too late"] += 1
             events.extend([Event.NOT_SENT] * count)
         else:
             for id_, attempt, body in zip(
@@ -710,6 +736,7 @@ class LaneWorld:
             ):
                 chance = 1.0 if is_calm else self.chance.random()
                 if chance < 0.05:
+                    self.fired["a provider is not connected"] += 1
                     events.append(Event.NOT_SENT)
                     continue
                 steps = self.journaled_steps.get(id_, set())
@@ -720,6 +747,7 @@ class LaneWorld:
                 assert self.now >= self.dues.get(id_, AT_ONCE), "handed over before its time"
                 if chance < 0.25:
                     self.deferrals_count += 1
+                    self.fired["a provider defers"] += 1
                     events.append(Event.DEFER)
                     continue
                 self._check_order(id_)
@@ -742,6 +770,7 @@ class LaneWorld:
         positions = list(range(count))
         self.chance.shuffle(positions)
         cut = self.chance.randrange(1, count)
+        self.fired["outcomes come apart"] += 1
         first, second = positions[:cut], positions[cut:]
 
         said = Outcomes(events=bytes(events), references=self._references(window, events))
@@ -793,15 +822,19 @@ class LaneWorld:
                 id_, connector, is_keyed=self.provider_class is ProviderClass.KEYED
             )
         if self.taken[id_] and self.provider_class is ProviderClass.KEYED:
+            self.fired["a provider gets a key again"] += 1
             self.resends_count += 1  # it knows the key, and takes nothing twice
         elif chance < 0.28 or self.fallback_chance.random() < self.refusal_rate:
+            self.fired["a provider refuses"] += 1
             return Event.REFUSE
         elif chance < 0.30:
-            return Event.LOSE_ANSWER  # lost on its way there
+            self.fired["a hand-over is lost on its way"] += 1
+            return Event.LOSE_ANSWER
         else:
             self.taken[id_] += 1
             if self.receipts is not None:
                 self.receipts.take(id_, now=self.now)
+        self.fired["a provider's answer is lost"] += chance < 0.34
         return Event.LOSE_ANSWER if chance < 0.34 else Event.TAKE
 
     def _horizon(self) -> Instant:
@@ -823,7 +856,11 @@ class LaneWorld:
             if n > position and start <= row.at <= through and row.visible_from <= self.now
         ]
         limit = self.chance.randrange(1, read.limit + 1)  # short pages are no ends
+        if found and self.network_chance.random() < 0.1 * self.faults:
+            self.fired["a page is empty and not the last"] += 1
+            return BufferPage([], str(found[0][0] - 1).encode()), through
         page = found[:limit]
+        self.fired["a page is short"] += limit < len(found)
         resume = str(page[-1][0]).encode() if len(found) > limit else None
         return BufferPage([row for _, row in page], resume), through
 
