@@ -183,6 +183,15 @@ def test_a_resent_message_is_claimed_as_the_next_attempt(event: Event) -> None:
     assert story.entry.steps == [step_of(attempt=3, try_no=2, event=Event.DEFER)]
 
 
+def test_the_row_of_what_is_sent_again_may_be_read_before_its_ruling_is_journaled() -> None:
+    story = commanded()
+    story.tell("ring:a CLAIM:a applied HAND:a lost SAYS:a=LOSE_ANSWER applied")
+    story.ask("resend", "a")
+    story.asked_for(act.WriteRuled)
+    story.tell("+1000 row2:a applied").written()
+    story.tell("SAYS:a=DEFER applied +1 bodies:a CLAIM:a")
+
+
 def test_a_receipt_waits_for_the_outcome_of_the_claim_under_way() -> None:
     story = commanded()
     story.tell("ring:a CLAIM:a applied HAND:a")
