@@ -1,5 +1,6 @@
 """The store on ScyllaDB sits the exam that every store sits, on a real server."""
 
+from tests.contract.agreement import AgreementContract
 from tests.contract.commands import CommandsContract
 from tests.contract.conftest import lane, other_store, queries, rows, store
 from tests.contract.editions import EditionsContract
@@ -51,4 +52,8 @@ class TestScyllaReceipts(ReceiptsContract):
 
 
 class TestScyllaSuppressions(SuppressionsContract):
+    pass
+
+
+class TestScyllaAgreement(AgreementContract):
     pass

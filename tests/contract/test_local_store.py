@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.agreement import AgreementContract
 from tests.contract.commands import CommandsContract
 from tests.contract.editions import EditionsContract
 from tests.contract.ingest_store import IngestStoreContract
@@ -72,4 +73,8 @@ class TestLocalReceipts(ReceiptsContract):
 
 
 class TestLocalSuppressions(SuppressionsContract):
+    pass
+
+
+class TestLocalAgreement(AgreementContract):
     pass
