@@ -286,9 +286,10 @@ async def test_retry_timer_written_outcome_not(tmp_path: Path) -> None:
 # --- zombies --------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("has_written", [True, False])
 @in_virtual_time
-async def test_zombie_wakes_before_its_append(tmp_path: Path) -> None:
-    """applied=false: nothing."""
+async def test_zombie_wakes_before_its_append(tmp_path: Path, has_written: bool) -> None:
+    """applied=false: nothing, also where the successor has not written to that place so far."""
     async with LaneActors.on(tmp_path) as world:
         ids = await world.accept(4)
         asleep, store = await world.stores.open(), await world.stores.open()
@@ -296,9 +297,14 @@ async def test_zombie_wakes_before_its_append(tmp_path: Path) -> None:
         zombie = CountingConnector(world.log)
         world.begin(world.runner(asleep, connector=zombie))
         await pass_time(A_SECOND)
+        if not has_written:
+            store.pause("append")
         world.begin(world.runner(store, name="second"))
         await pass_time(D_MS + 5 * A_SECOND)
+        assert await world.epoch() == 2
         asleep.resume()
+        await pass_time(A_SECOND)
+        store.resume()
         await pass_time(10 * A_SECOND)
         assert not zombie.hand_overs
         assert world.log == dict.fromkeys(ids, 1)
