@@ -8,11 +8,13 @@ it comes from.
 
 import asyncio
 import errno
+import logging
 import socket
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Final, NamedTuple
 
+import structlog
 from aiohttp import web
 
 from pipeline.errors import SettingInvalid
@@ -22,10 +24,15 @@ from pipeline.limits import (
     CALLBACKS_IN_FLIGHT_MAX,
 )
 
+log = structlog.get_logger(__name__)
+
 _MS_PER_S: Final = 1_000
 _RETRY_AFTER_S: Final = "1"
 _SHUTDOWN_S: Final = 2.0
 _TURNS_TO_CONNECT: Final = 4
+
+# Whoever reaches the port can send what is no HTTP; the server would log a stack for each.
+_SILENT: Final = logging.Logger("receipts", level=logging.CRITICAL + 1)
 
 
 class CallbackReply(NamedTuple):
@@ -83,7 +90,12 @@ class ReceiptEndpoint:
         app = web.Application(client_max_size=CALLBACK_BYTES_MAX)
         app.router.add_post("/receipts/{connector}", answer)
         runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, shutdown_timeout=_SHUTDOWN_S
+            app,
+            access_log=None,
+            logger=_SILENT,
+            handle_signals=False,
+            shutdown_timeout=_SHUTDOWN_S,
+            auto_decompress=False,
         )
         await runner.setup()
         assert runner.server is not None
@@ -119,6 +131,11 @@ class ReceiptEndpoint:
     async def _answer(self, request: web.Request, take: TakeCallback) -> web.Response:
         if self._in_flight >= CALLBACKS_IN_FLIGHT_MAX:
             return _response(CallbackReply(HTTPStatus.SERVICE_UNAVAILABLE, "too many at once"))
+        if "content-encoding" in request.headers:
+            # Nobody's bytes are unpacked before they are known to be a provider's.
+            return _response(
+                CallbackReply(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send it without content-encoding")
+            )
         self._in_flight += 1
         try:
             async with asyncio.timeout(CALLBACK_READ_MS_MAX / _MS_PER_S):
@@ -127,6 +144,13 @@ class ReceiptEndpoint:
             return _response(await take(request.match_info["connector"], headers, content))
         except TimeoutError:
             return _response(CallbackReply(HTTPStatus.REQUEST_TIMEOUT, "the body took too long"))
+        except web.RequestPayloadError:
+            return _response(CallbackReply(HTTPStatus.BAD_REQUEST, "the body should be whole"))
+        except web.HTTPException:
+            raise
+        except Exception:
+            log.exception("callback_failed")
+            return _response(CallbackReply(HTTPStatus.SERVICE_UNAVAILABLE, "send it again"))
         finally:
             self._in_flight -= 1
 
