@@ -164,9 +164,10 @@ def matches(found: Iterable[ReceiptRow], written: Collection[ReceiptRow]) -> lis
 
     An owner acts on all that the provider said before, a receiver on what it brings itself.  A name
     that a provider uses a second time means the newer message, and what was said before a message
-    was accepted is not about it.
+    was accepted is not about it.  What a receiver brings is said now, though the first that said so
+    stays in the store, perhaps of the message before.
     """
-    mine = {row[:3] for row in written}
+    mine = {row[:3]: row.at for row in written}
     met: list[Match] = []
     for _, partition in groupby(found, key=attrgetter("ref")):
         rows = list(partition)
@@ -177,7 +178,8 @@ def matches(found: Iterable[ReceiptRow], written: Collection[ReceiptRow]) -> lis
         is_mine = owner[:3] in mine
         met += [
             Match(owner, row)
-            for row in rows
+            for stored in rows
+            for row in (stored._replace(at=max(stored.at, mine.get(stored[:3], stored.at))),)
             if row.side == PROVIDER
             and (is_mine or row[:3] in mine)
             and later(row.at, RECEIPT_BEFORE_BORN_MS_MAX) >= owner.born

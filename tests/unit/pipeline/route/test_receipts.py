@@ -90,6 +90,15 @@ def test_a_name_that_is_used_again_means_the_newer_message() -> None:
     assert met(old, new, word, by=old) == []  # a successor notes it once more
 
 
+def test_the_same_word_of_the_newer_message_counts_though_the_first_one_is_kept() -> None:
+    old_word, old = said(), owned()
+    later_ms = 2 * RECEIPT_BEFORE_BORN_MS_MAX
+    new = owned(message_id=ID_B, at=later(NOW, later_ms), born=later(NOW, later_ms))
+    word = said(at=later(NOW, later_ms + 9))
+    assert met(old, new, old_word, by=word) == [(ID_B, "deliver")]
+    assert met(old, new, old_word, by=new) == []
+
+
 def test_what_was_said_before_a_message_was_accepted_is_not_about_it() -> None:
     word = said()
     for wait_ms, is_met in (
