@@ -19,16 +19,43 @@ class Asking:
         self._gate = gate
         self._caution = caution
         self._windows = windows
+        self._turn: list[Doubt] = []
+
+    def forgotten(self, now: Instant, windows: Mapping[int, Window]) -> dict[int, list[int]]:
+        """Return what is due and must not be handed over any more, by seq: positions.
+
+        Its provider may have forgotten the key since it was last judged: it waited for its turn,
+        for its connector, or for its body.  What is not due is looked at when it is.
+        """
+        self._turn = list(self._due(now))
+        found: dict[int, list[int]] = {}
+        send_before = later(now, self._windows.send_deadline_ms)
+        for doubt in self._turn:
+            window = windows[doubt.window.seq]
+            if not self._gate.is_queryable(window.connector) and not self._gate.is_key_alive(
+                window.connector,
+                first_claimed_at=window.first_claimed_at(doubt.position),
+                send_before=send_before,
+            ):
+                found.setdefault(window.seq, []).append(doubt.position)
+        self._turn = [
+            one for one in self._turn if one.position not in found.get(one.window.seq, ())
+        ]
+        return found
 
     def decide(self, now: Instant, windows: Mapping[int, Window]) -> list[Action]:
-        """Return what is to be asked now; `windows`: those with claims in doubt, by seq."""
+        """Return what is to be asked now; `windows`: those with claims in doubt, by seq.
+
+        `forgotten` comes first.
+        """
         actions: list[Action] = []
         by_window: dict[int, list[Doubt]] = {}
-        for doubt in self._due(now):
+        turn, self._turn = self._turn, []
+        for doubt in turn:
             by_window.setdefault(doubt.window.seq, []).append(doubt)
         for seq, doubts in by_window.items():
             window = windows[seq]
-            room = self._gate.room(window.connector, now=now)
+            room = self._gate.room_again(window.connector, now=now)
             asked = doubts if room is None else doubts[:room]
             for doubt in doubts[len(asked) :]:
                 self._doubts.add(doubt, now=now)

@@ -266,6 +266,9 @@ class Claims:
             keys = self.doubts.bodies_to_read(now)
             if keys:
                 actions.append(ReadClaimedBodies(keys=keys))
+            for seq, positions in self._asking.forgotten(now, self._open).items():
+                lost = Outcomes.all_alike(Event.LOSE_ANSWER, len(positions))
+                self._judge(self._open[seq], lost, positions, now=now)
             actions.extend(self._asking.decide(now, self._open))
         actions.extend(self.retries.decide(now))
         return actions

@@ -91,6 +91,11 @@ class Gate:
             case Health.RED:
                 return 0
 
+    def room_again(self, connector: str, *, now: Instant) -> int | None:
+        """Return the same for what it may have already; one that is switched off gets nothing."""
+        is_off = not self._terms[connector].route.is_enabled
+        return 0 if is_off and not self.is_queryable(connector) else self.room(connector, now=now)
+
     def claims_max(self, connector: str) -> int | None:
         """Return how many claims of a lane the connector may have at once, None for F."""
         terms = self._terms.get(connector)

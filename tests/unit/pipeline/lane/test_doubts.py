@@ -3,12 +3,17 @@
 `tests/support/lane_story.py` says what the words mean.  F is 4, H 180 s.
 """
 
+from dataclasses import replace
+
 import pytest
 
 from pipeline.instant import DurationMs
+from pipeline.lane.gate import Gate
+from pipeline.lane.recovery import JournalReadBack
 from pipeline.outcome import ProviderClass
-from tests.support.gates import gate_of
-from tests.support.lane_story import LaneStory
+from pipeline.ports import JournalEntry
+from tests.support.gates import gate_of, terms_of
+from tests.support.lane_story import LaneStory, fresh
 
 HANDED = "ring:a CLAIM:a applied HAND:a"
 K, Q, C, NONE = (
@@ -52,7 +57,33 @@ def test_an_answer_that_is_lost(provider_class: ProviderClass, story: str) -> No
 
 def test_a_key_that_the_provider_has_forgotten_is_not_used_again() -> None:
     gate = gate_of(provider_class=K, key_life_ms=DurationMs(120_000))
-    LaneStory(gate=gate).tell(f"{HANDED} lost DOUBT:1 +40000 HAND:a lost SAYS:a=LOSE_ANSWER")
+    LaneStory(gate=gate).tell(f"{HANDED} lost DOUBT:1 +25000 HAND:a +10000 lost SAYS:a=LOSE_ANSWER")
+
+
+def test_a_key_that_was_forgotten_while_its_turn_came_is_not_used_again() -> None:
+    gate = gate_of(provider_class=K, key_life_ms=DurationMs(220_000))
+    story = LaneStory(gate=gate).tell(HANDED)
+    for waits in (1, 2, 4, 8, 16, 32, 64):
+        story.tell(f"lost DOUBT:1 +{waits * 1_000} HAND:a")
+    # Two minutes after its first claim the key has another minute and a half: it waits for more.
+    story.tell("lost DOUBT:1 +127000 NOHAND applied +1001 NOHAND DOUBT:0 SAYS:a=LOSE_ANSWER")
+
+
+def test_a_connector_that_was_switched_off_gets_nothing_again_and_is_asked_all_the_same() -> None:
+    for provider_class, after in (
+        (K, "oldbodies:a +4000 NOHAND DOUBT:1"),
+        (Q, "oldbodies:a +4000 ASK:a"),
+    ):
+        gate = gate_of(provider_class=provider_class)
+        first = LaneStory(gate=gate).tell(HANDED)
+        back = JournalReadBack(newest_segment=0, first_offset=fresh().offset)
+        back.on_entries(
+            [JournalEntry(seq, body) for seq, body in reversed(first.journal)], limit=1_000
+        )
+        terms = terms_of("file", provider_class)
+        off = Gate("sms", [replace(terms, route=replace(terms.route, is_enabled=False))])
+        story = LaneStory(back.result(), gate=off, borns=first.borns, now=first.now)
+        story.tell(f"+1000 {after}")
 
 
 def test_a_connector_has_no_more_claims_than_it_can_hand_over_soon() -> None:
