@@ -11,6 +11,7 @@ import typer
 
 from actors.cli.audit.core_audit import CoreAccount, CoreAudit
 from actors.cli.audit.findings import MEANINGS, Finding, FindingKind, Findings
+from actors.cli.audit.line_order import compare_order
 from actors.cli.audit.look import Look
 from actors.cli.audit.outbox import FileConnectors, compare_lines
 from actors.cli.audit.outbox_files import outbox_files, read_lines
@@ -24,7 +25,7 @@ from cluster.runtime.connector_settings import ConnectorKind
 from cluster.runtime.settings import Settings
 from cluster.topology.generation import Core
 from pipeline.errors import InputInvalid, StoreUnavailable
-from pipeline.instant import Instant, earlier
+from pipeline.instant import DurationMs, Instant, earlier
 from pipeline.message import MessageId
 from pipeline.outcome import ProviderClass
 
@@ -111,6 +112,14 @@ class Audit:
                 is_memory_whole=self._generation.starts_at
                 >= earlier(self._now, self._queries.settings.windows.timeline_ttl_ms),
                 by_file=_file_connectors(self._queries.settings),
+                findings=findings,
+            )
+            compare_order(
+                lines,
+                view,
+                audit.verdicts,
+                prompt_ms=DurationMs(self._generation.prompt_ms),
+                where=_name(core),
                 findings=findings,
             )
 

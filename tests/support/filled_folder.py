@@ -101,6 +101,7 @@ class FilledFolder:
         content: str = "number {n}",
         is_buffered: bool = True,
         is_announced: bool = True,
+        ordering_key: str = "",
     ) -> list[MessageId]:
         """Accept messages; `is_buffered` False leaves off before the buffer is written."""
         store = await self.store()
@@ -112,6 +113,7 @@ class FilledFolder:
                 content=content.format(n=n),
                 group=group,
                 priority="bulk",
+                ordering_key=ordering_key,
             )
             for n in range(count)
         ]

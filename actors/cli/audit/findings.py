@@ -35,6 +35,7 @@ class FindingKind(StrEnum):
     LINE_UNCLAIMED = "line_unclaimed"
     LINE_UNKNOWN = "line_unknown"
     LINE_UNREADABLE = "line_unreadable"
+    LINE_OUT_OF_ORDER = "line_out_of_order"
 
 
 MEANINGS: Final[Mapping[FindingKind, str]] = MappingProxyType(
@@ -62,6 +63,7 @@ MEANINGS: Final[Mapping[FindingKind, str]] = MappingProxyType(
         FindingKind.LINE_UNCLAIMED: "The outbox has a line of a message that was not handed over.",
         FindingKind.LINE_UNKNOWN: "The outbox has a line of a message that was never accepted.",
         FindingKind.LINE_UNREADABLE: "The outbox has something that is no line of ours.",
+        FindingKind.LINE_OUT_OF_ORDER: "Messages of one ordering key left out of their order.",
     }
 )
 assert set(MEANINGS) == set(FindingKind)

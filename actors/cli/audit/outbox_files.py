@@ -40,6 +40,7 @@ class CoreLines:
 
     ids: bytearray = field(default_factory=bytearray)  # one after another, 16 bytes each
     torn: int = 0
+    starts: list[int] = field(default_factory=list)  # the number of each file's first line
 
     @property
     def count(self) -> int:
@@ -74,6 +75,7 @@ def read_lines(paths: list[Path], findings: Findings) -> CoreLines:
     """Read the lines of files; raises `DataFolderUnusable`."""
     lines = CoreLines()
     for path in paths:
+        lines.starts.append(lines.count)
         try:
             _read_file(path, lines, findings)
         except OSError as error:

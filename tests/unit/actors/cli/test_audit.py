@@ -228,3 +228,10 @@ def test_findings_are_listed_for_a_person_with_what_they_mean(
     listed = [line for line in answer.out.splitlines() if line.startswith("line_missing  ")]
     assert len(listed) == 3
     assert "more are not listed" in answer.out
+
+
+@pytest.mark.parametrize("kind", FindingKind)
+def test_every_kind_of_finding_is_found_by_a_test_that_makes_the_damage(kind: FindingKind) -> None:
+    here = Path(__file__).parent
+    texts = [path.read_text(encoding="utf-8") for path in here.glob("test_audit*.py")]
+    assert any(f'"{kind}"' in text for text in texts), kind

@@ -240,3 +240,39 @@ def test_what_was_sent_again_on_purpose_may_have_as_many_lines(
 
     asyncio.run(fill_it())
     assert kinds(shardpost("audit", "--data", tmp_path / "data", "--json")) == found
+
+
+@pytest.mark.parametrize(
+    ("sent", "key", "resent", "found"),
+    [
+        pytest.param([0, 1, 2], "order 7", [], {}, id="in order"),
+        pytest.param([0, 2, 1], "order 7", [], {"line_out_of_order": 1}, id="out of order"),
+        pytest.param([2, 1, 0], "order 7", [], {"line_out_of_order": 2}, id="the wrong way round"),
+        pytest.param([2, 0, 1], "", [], {}, id="without a key"),
+        pytest.param([0, 2, 1], "order 7", [1], {}, id="sent again by somebody"),
+    ],
+)
+def test_what_left_out_of_the_order_of_its_key_is_found(
+    shardpost: Shardpost,
+    tmp_path: Path,
+    sent: list[int],
+    key: str,
+    resent: list[int],
+    found: dict[str, int],
+) -> None:
+    async def fill_it() -> None:
+        folder = FilledFolder(tmp_path / "data")
+        try:
+            ids = [(await folder.accept(1, ordering_key=key))[0] for _ in range(3)]
+            for n in sent:
+                if n in resent:
+                    await folder.append([ids[n]], Event.CLAIM)
+                    await folder.append([ids[n]], Event.LOSE_ANSWER)
+                    await folder.append([ids[n]], Event.DEFER, detail="sent again by ada")
+                await folder.send([ids[n]])
+            await folder.finish()
+        finally:
+            await folder.close()
+
+    asyncio.run(fill_it())
+    assert kinds(shardpost("audit", "--data", tmp_path / "data", "--json")) == found
