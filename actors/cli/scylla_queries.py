@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from actors.cli.audit.look import Look
 from actors.cli.inspection import Inspection
-from actors.cli.scylla_snapshot import viewing
+from actors.cli.scylla_snapshot import KeyspaceSnapshot
 from actors.scylla_store import connected
 from cluster.runtime.clock import SystemClock
 from cluster.runtime.settings import Settings
@@ -39,4 +39,8 @@ async def open_scylla_queries(settings: Settings) -> AsyncIterator[ScyllaQueries
                 " `shardpost up`"
             )
         store = ScyllaInspection(session, found[-1], clock=SystemClock(), windows=settings.windows)
-        yield ScyllaQueriesOpened(store, viewing, found[-1], session.addresses())
+        snapshot = KeyspaceSnapshot(store, found[-1], windows=settings.windows)
+        try:
+            yield ScyllaQueriesOpened(store, snapshot.viewing, found[-1], session.addresses())
+        finally:
+            snapshot.close()

@@ -1,5 +1,7 @@
 """What the command line asks for people alone, beside `QueryStore`."""
 
+from typing import Any
+
 from cluster.scylla.queries import ScyllaQueries
 from cluster.topology.generation import Core
 from pipeline.errors import InputInvalid
@@ -20,6 +22,14 @@ class ScyllaInspection(ScyllaQueries):
         """
         rows = await self._session.read("select_heard", (self._keys.of_core(core, "owners"),))
         return {owner: Instant(at) for owner, value, at in rows if value != GONE}
+
+    async def scan(self, name: str, *, first: int, last: int) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement `scan_` for partitions with these tokens."""
+        return await self._session.read(name, (first, last))
+
+    def core_of(self, key: bytes) -> Core:
+        """Return the core where a partition lies now."""
+        return self._generation.core_of(key)
 
     async def ids_beginning(self, hex_digits: str, *, limit: int) -> list[MessageId]:
         """Refuse: rows lie by the hashes of ids, so all of them would have to be read."""

@@ -73,7 +73,7 @@ class ScyllaQueries(SharedVerbs, ListingVerbs):
         )
 
     async def _is_waiting(self, lane: LaneId, message: StoredMessage) -> bool:
-        async for rows in self._buffer_pages(lane, earlier(message.born, _BORN_LEAD_MS)):
+        async for rows in self.buffer_pages(lane, earlier(message.born, _BORN_LEAD_MS)):
             if any(row[1] == message.id for row in rows):
                 return True
         return bool(await self.timers_of(lane, message.id))
@@ -88,7 +88,7 @@ class ScyllaQueries(SharedVerbs, ListingVerbs):
         """Return up to `limit` rows with at >= from_at whose id has no timeline row."""
         core = Core(lane.node, lane.shard)
         missed: list[BufferRow] = []
-        async for rows in self._buffer_pages(lane, from_at):
+        async for rows in self.buffer_pages(lane, from_at):
             folds = await self.read_folds(core, [(row[2], row[1]) for row in rows])
             missed += [row for row in rows if row[1] not in folds]
             if len(missed) >= limit:
@@ -96,11 +96,12 @@ class ScyllaQueries(SharedVerbs, ListingVerbs):
         return missed[:limit]
 
     async def _groups_of_buffer(self, lane: LaneId, from_at: Instant) -> dict[MessageId, str]:
-        return {row[1]: row[6] async for rows in self._buffer_pages(lane, from_at) for row in rows}
+        return {row[1]: row[6] async for rows in self.buffer_pages(lane, from_at) for row in rows}
 
-    async def _buffer_pages(
+    async def buffer_pages(
         self, lane: LaneId, from_at: Instant
     ) -> AsyncIterator[Sequence[BufferRow]]:
+        """Yield the rows with at >= from_at, in order."""
         resume: bytes | None = None
         while True:
             page = await self.read_buffer(
@@ -114,15 +115,15 @@ class ScyllaQueries(SharedVerbs, ListingVerbs):
 
     async def timers_of(self, lane: LaneId, message_id: MessageId) -> list[TimerRow]:
         """Return the timers of a message, first due first; also those that were resolved."""
-        return [row async for row in self._timers(lane, _BEGINNING) if row[1] == message_id]
+        return [row async for row in self.timers(lane, _BEGINNING) if row[1] == message_id]
 
     async def count_timers(self, lane: LaneId, *, from_due: Instant) -> Mapping[str, int]:
         """Return the number of timers of first attempts with due_at >= from_due, by group key."""
-        return Counter([row[5] async for row in self._timers(lane, from_due) if row[4] == 1])
+        return Counter([row[5] async for row in self.timers(lane, from_due) if row[4] == 1])
 
     async def count_untold_timers(self, lane: LaneId) -> Mapping[str, int]:
         """Return how many messages wait for their first time, by group key: no event names them."""
-        first = {row[1]: row async for row in self._timers(lane, _BEGINNING) if row[4] == 1}
+        first = {row[1]: row async for row in self.timers(lane, _BEGINNING) if row[4] == 1}
         told = await self.read_folds(
             Core(lane.node, lane.shard), [(row[2], row[1]) for row in first.values()]
         )
@@ -130,11 +131,12 @@ class ScyllaQueries(SharedVerbs, ListingVerbs):
 
     async def count_accepted(self, lane: LaneId) -> Mapping[str, int]:
         """Return how many messages the buffer and the timers hold together, by group key."""
-        groups = {row[1]: row[5] async for row in self._timers(lane, _BEGINNING) if row[4] == 1}
+        groups = {row[1]: row[5] async for row in self.timers(lane, _BEGINNING) if row[4] == 1}
         groups.update(await self._groups_of_buffer(lane, _BEGINNING))
         return Counter(groups.values())
 
-    async def _timers(self, lane: LaneId, from_due: Instant) -> AsyncIterator[TimerRow]:
+    async def timers(self, lane: LaneId, from_due: Instant) -> AsyncIterator[TimerRow]:
+        """Yield the timers with due_at >= from_due, in order."""
         resume: bytes | None = None
         while True:
             page = await self.read_timers(
