@@ -468,7 +468,9 @@ class LaneWorld:
             newest_segment=held.segment,
             first_offset=earlier(START, WINDOWS.write_deadline_ms + 2 * WINDOWS.clock_skew_ms_max),
         )
-        while not read_back.is_complete:
+        for _ in range(10_000):
+            if read_back.is_complete:
+                break
             before = read_back.before_seq
             held_seqs = [
                 seq for seq, segment in self.segment_of.items() if segment == read_back.segment
@@ -479,6 +481,7 @@ class LaneWorld:
             ]
             page = [JournalEntry(seq, self.journal[seq]) for seq in seqs[:3]]
             read_back.on_entries(page, limit=3)
+        assert read_back.is_complete, "it reads the journal for ever"
         recovered = read_back.result(is_after_crash=self._is_after_crash())
         needed = [seq for seq in sorted(self.journal) if seq > self.retired_through]
         assert [seq for seq, _ in recovered.entries] == needed, "not all that is un-retired"

@@ -59,7 +59,9 @@ def read_back(
     entries = [JournalEntry(first_seq + n, encode_entry(entry)) for n, entry in enumerate(journal)]
     newest = next((one.checkpoint for one in reversed(journal) if one.checkpoint), None)
     bounds = [0, *segments, 1 << 60]
-    while not reading.is_complete:
+    for _ in range(10_000):
+        if reading.is_complete:
+            break
         before = reading.before_seq
         held = range(bounds[reading.segment], bounds[reading.segment + 1])
         in_segment = [entry for entry in reversed(entries) if entry.seq in held]
@@ -67,6 +69,7 @@ def read_back(
             assert in_segment[0].seq > newest.retired_through, "read, though all of it retired"
         older = [entry for entry in in_segment if before is None or entry.seq < before]
         reading.on_entries(older[:limit], limit=limit)
+    assert reading.is_complete, "it reads for ever"
     return reading.result()
 
 
