@@ -54,11 +54,14 @@ class BounceFolder:
             return reports
         with entries:
             for entry in islice((entry for entry in entries if entry.is_file()), limit):
-                with open(entry.path, "rb") as file:
-                    raw = file.read(REPORT_BYTES_MAX + 1)
                 try:
+                    with open(entry.path, "rb") as file:
+                        raw = file.read(REPORT_BYTES_MAX + 1)
                     said = parse_report(raw, domain=self._domain)
-                except ReportUnreadable:
+                except FileNotFoundError:
+                    continue  # whoever keeps the folder took it away
+                except (ReportUnreadable, PermissionError):
+                    # One that nobody may read must not keep all others waiting.
                     self._move(entry.name, _UNREADABLE)
                     continue
                 reports.append(ReportFile(name=entry.name, said=said))

@@ -1,6 +1,7 @@
 """A mailbox of reports: each is read until somebody recorded it."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,6 +60,24 @@ def test_what_cannot_be_read_is_kept_for_a_person(maildir: Path, raw: bytes) -> 
     folder = BounceFolder(maildir, domain="acme.example")
     assert [report.name for report in folder.read(10)] == ["2"]
     assert (maildir / "unreadable" / "1").read_bytes() == raw
+
+
+@pytest.mark.parametrize("error", [PermissionError, FileNotFoundError])
+def test_one_that_nobody_may_read_or_that_went_away_keeps_no_other_waiting(
+    maildir: Path, monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    for name in ("1", "2", "3"):
+        (maildir / "new" / name).write_text(REPORT)
+
+    def opened(path: str, mode: str) -> Any:
+        if path.endswith("2"):
+            raise error(path)
+        return open(path, mode)
+
+    monkeypatch.setattr("cluster.egress.smtp_bounce_folder.open", opened, raising=False)
+    folder = BounceFolder(maildir, domain="acme.example")
+    assert sorted(report.name for report in folder.read(10)) == ["1", "3"]
+    assert (maildir / "unreadable" / "2").exists() == (error is PermissionError)
 
 
 def test_no_more_are_read_than_asked_for(maildir: Path) -> None:
