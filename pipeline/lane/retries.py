@@ -17,7 +17,7 @@ from pipeline.lane.order import Order
 from pipeline.lane.past import Past, attempts_seen, told_deferral, told_refusal
 from pipeline.lane.send_hours import SendHours
 from pipeline.lane.window import Answer, Window
-from pipeline.lifecycle import Event, Step, attempt_of
+from pipeline.lifecycle import ATTEMPTS_MAX, Event, Step, attempt_of
 from pipeline.limits import Windows
 from pipeline.message import BufferEntry, TimerRow, expiry_of
 from pipeline.outcome import Outcomes
@@ -97,7 +97,11 @@ class Retries:
         tried_until = {n: self._tried_until(window, positions[n], now=now) for n in asking}
         plan = self._policy.decide(
             asking,
-            attempts=[_seen(window, n) for n in positions],
+            attempts=[
+                # There is no number for an attempt after the last.
+                self._policy.attempts_max if _is_last(window, n) else _seen(window, n)
+                for n in positions
+            ],
             expires_at=[
                 min(ends_at.get(n, now), tried_until.get(n) or ends_at.get(n, now))
                 for n in range(len(positions))
@@ -250,6 +254,10 @@ class Retries:
     def on_clock_set_back(self, now: Instant) -> None:
         """Wait for no instant that is further ahead than it was meant."""
         self._not_before = min(self._not_before, now)
+
+
+def _is_last(window: Window, position: int) -> bool:
+    return attempt_of(Step(window.steps[position])) >= ATTEMPTS_MAX
 
 
 def _seen(window: Window, position: int) -> int:

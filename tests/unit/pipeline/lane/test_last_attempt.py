@@ -4,10 +4,13 @@ import pytest
 
 from pipeline.command import CommandKind
 from pipeline.instant import later
+from pipeline.lane import actions as act
+from pipeline.lane.past import Past
 from pipeline.later import GroupOrder
 from pipeline.lifecycle import ATTEMPTS_MAX, Event, step_of
 from tests.support.commanded import Commanded, commanded
-from tests.support.lane_story import GROUP, NOW, WINDOWS, id_of, pk_of
+from tests.support.gates import gate_of
+from tests.support.lane_story import GROUP, NOW, WINDOWS, LaneStory, id_of, pk_of
 
 H = WINDOWS.near_horizon_ms
 LAST = step_of(attempt=ATTEMPTS_MAX - 1, try_no=1, event=Event.DEFER)
@@ -40,3 +43,23 @@ def test_it_is_cancelled_with_its_group_from_afar(kind: str, count: int) -> None
     story.ask_group(kind)
     story.tell("SAYS:a=CANCEL applied" if count else "+0")
     assert story.answers[0].counts == {"messages": count}
+
+
+@pytest.mark.parametrize("fallback", [(), ("second",)])
+def test_what_a_provider_defers_at_the_last_attempt_has_failed(fallback: tuple[str, ...]) -> None:
+    story = LaneStory(gate=gate_of(fallback=fallback))
+    # Its lane had put it off until then, which counts for nothing against it.
+    story.answer_read([story.row("a", attempt=ATTEMPTS_MAX)])
+    story._take(act.ReadFolds)
+    story.lane.on_folds([id_of("a")], {id_of("a"): LAST}, {id_of("a"): Past(unseen=254)})
+    story.tell("+0 bodies:a CLAIM:a applied HAND:a deferred NOKEEP SAYS:a=REFUSE")
+    assert story.entry is not None
+    assert "given up after 1 attempts" in story.entry.details[0]
+
+
+def test_what_a_connector_refuses_at_the_last_attempt_goes_to_no_other() -> None:
+    story = LaneStory(gate=gate_of(fallback=("second",)))
+    story.answer_read([story.row("a", attempt=ATTEMPTS_MAX)])
+    story._take(act.ReadFolds)
+    story.lane.on_folds([id_of("a")], {id_of("a"): LAST}, {id_of("a"): Past(unseen=254)})
+    story.tell("+0 bodies:a CLAIM:a applied HAND:a refused NOKEEP SAYS:a=REFUSE")
