@@ -39,6 +39,13 @@ class LaneId(NamedTuple):
         return f"{self.generation}.{self.node}.{self.shard}.{self.channel}.{self.band}"
 
     @classmethod
+    def for_messages(
+        cls, generation: int, place: tuple[str, int], *, tenant: str, channel: str, priority: str
+    ) -> "LaneId":
+        """Return where a tenant's messages go that lie at this (node, shard)."""
+        return cls(generation, *place, channel, band_of(tenant=tenant, priority=priority))
+
+    @classmethod
     def parse(cls, name: str) -> "LaneId":
         """Return the lane of a name; raises ValueError if it is not one."""
         match = _NAME.fullmatch(name)

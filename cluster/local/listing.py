@@ -11,7 +11,7 @@ from cluster.local.blocks import unpack_bodies
 from cluster.local.schema import OPEN_QUESTIONS_SQL, schema_version
 from cluster.topology.generation import Core
 from pipeline.instant import Instant, earlier
-from pipeline.lane_id import LaneId, band_of
+from pipeline.lane_id import LaneId
 from pipeline.later import MessageOutcome
 from pipeline.lifecycle import OPEN_QUESTIONS, Step
 from pipeline.limits import EXPORT_PAGE_BYTES_MAX, QUERY_PAGE_ROWS_MAX
@@ -74,12 +74,12 @@ def trace(
         return None
     [message] = _as_edited(connection, [message])
     submission = decode_body(message.body)
-    lane = LaneId(
+    lane = LaneId.for_messages(
         generation,
-        core.node,
-        core.shard,
-        submission.channel,
-        band_of(tenant=submission.tenant, priority=submission.priority),
+        core,
+        tenant=submission.tenant,
+        channel=submission.channel,
+        priority=submission.priority,
     )
     events = timeline.events_of(connection, message_id)
     # What has events was in its lane, even if its row there is gone since.

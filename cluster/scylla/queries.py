@@ -17,7 +17,7 @@ from cluster.scylla.stored_messages import StoredMessage
 from cluster.scylla.verbs import all_of
 from cluster.topology.generation import Core
 from pipeline.instant import Instant, earlier
-from pipeline.lane_id import LaneId, band_of
+from pipeline.lane_id import LaneId
 from pipeline.later import SuppressionRow
 from pipeline.message import BufferRow, MessageId, TimerRow, decode_body
 from pipeline.ports import BookCell, MessageTrace
@@ -58,8 +58,13 @@ class ScyllaQueries(SharedVerbs, ListingVerbs):
             return None
         core = self._generation.core_of(message.pk)
         submission = decode_body(message.body)
-        band = band_of(tenant=submission.tenant, priority=submission.priority)
-        lane = LaneId(self._generation.number, core.node, core.shard, submission.channel, band)
+        lane = LaneId.for_messages(
+            self._generation.number,
+            core,
+            tenant=submission.tenant,
+            channel=submission.channel,
+            priority=submission.priority,
+        )
         timelines = await self.read_timelines(core, [(message.pk, message_id)])
         events = timelines[message_id]
         # What has events was in its lane, even if its row there is gone since.

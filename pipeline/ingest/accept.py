@@ -18,7 +18,7 @@ from pipeline.ingest.chunk import KeyTaken, SubmitChunk
 from pipeline.ingest.ids import batch_ids, chunk_id, keyed_id, minted_id, ordering_pk
 from pipeline.ingest.schedule import SendTimes
 from pipeline.instant import DurationMs, Instant, later
-from pipeline.lane_id import LaneId, band_of
+from pipeline.lane_id import LaneId
 from pipeline.message import (
     AT_ONCE,
     Body,
@@ -222,8 +222,10 @@ def _by_lane(
     lanes = {}
     for (index, channel, priority), positions in positions_of.items():
         core = generation.cores[index]
-        band = band_of(tenant=tenant, priority=priority)
-        lanes[LaneId(generation.number, core.node, core.shard, channel, band)] = LaneBatch(
+        lane = LaneId.for_messages(
+            generation.number, core, tenant=tenant, channel=channel, priority=priority
+        )
+        lanes[lane] = LaneBatch(
             message_ids=[ids[n] for n in positions],
             borns=[borns[n] for n in positions],
             groups=[groups[n] for n in positions],

@@ -1,10 +1,8 @@
 """The platform on a cluster, as its operator runs it, and providers whose log is the judge."""
 
 import json
-import subprocess
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,10 @@ from cluster.egress.simulator.log import read_log
 from cluster.scylla.session import make_cluster
 from cluster.scylla.settings import ScyllaSettings
 from tests.support.both_providers import both_providers as both_providers
-from tests.support.platform_process import begin, eventually, kill_tree, shardpost
+from tests.support.platform_process import eventually, shardpost
 from tests.support.provider_judge import taken_by
+from tests.support.sending import WORK_TIMEOUT_S, Sending
 
-WORK_TIMEOUT_S = 300.0
 _LOOK_EVERY_S = 1.0
 
 # Lanes are taken over soon, so that work goes on between the kills.
@@ -66,31 +64,12 @@ def forget_keyspace(hosts: Sequence[str], keyspace: str) -> None:
         cluster.shutdown()
 
 
-class Sending:
+class Judged(Sending):
     """A group of one channel on its way, and what its provider wrote down of it."""
 
     def __init__(self, data: Path, log: Path, *, channel: str, count: int) -> None:
-        self.channel, self.count = channel, count
-        self._data, self._log = data, log
-        self.protocol, recipient = {
-            "sms": ("http", "+44770090{:04}"),
-            "email": ("smtp", "reader{}@example.org"),
-        }[channel]
-        file = data.parent / f"{channel}.csv"
-        lines = [f"{recipient.format(n % 1_000)},message {n}\n" for n in range(count)]
-        file.write_text("to,text\n" + "".join(lines))
-        self._words = ("send", "--channel", channel, "--group", channel, str(file))
-        self._process = begin(*self._words, "--data", str(data))
-
-    def finish(self) -> None:
-        """Wait for the end of the sending, and send again if a fault broke it off."""
-        try:
-            with suppress(subprocess.TimeoutExpired):
-                self._process.communicate(timeout=WORK_TIMEOUT_S)
-        finally:
-            kill_tree(self._process)
-        sent = shardpost(*self._words, "--data", str(self._data))
-        assert sent.returncode == 0, sent.stderr[-2_000:]
+        super().__init__(data, channel=channel, count=count)
+        self._log = log
 
     def taken(self) -> Counter[str]:
         """Return how often the provider took each message, by its own log."""
@@ -100,25 +79,16 @@ class Sending:
         """Wait until the provider took so many."""
 
         def is_taken() -> bool:
-            if self._process.poll():
-                _, errors = self._process.communicate()
-                raise AssertionError(f"the sending ended: {errors[-2_000:]}")
+            self.check_it_goes_on()
             return len(self.taken()) >= count
 
         eventually(f"{count} of {self.channel} are out", is_taken, seconds=WORK_TIMEOUT_S)
-
-    def states(self) -> dict[str, int]:
-        """Return how many are in which state, by the books."""
-        answer = shardpost("group", self.channel, "--json", "--data", str(self._data))
-        assert answer.returncode == 0, answer.stderr[-2_000:]
-        states: dict[str, int] = json.loads(answer.stdout)["states"]
-        return states
 
     def wait_until_over(self) -> dict[str, int]:
         """Wait until each has its end; return how many have which."""
 
         def over() -> dict[str, int] | None:
-            states = self.states()
+            states = self.counts()
             return states if states["sent"] + states["uncertain"] == self.count else None
 
         answer: dict[str, int] = eventually(

@@ -13,7 +13,7 @@ from pipeline.limits import Windows
 from tests.cassandra.conftest import Cluster
 from tests.cassandra.scylla_platform import (
     VARIABLES,
-    Sending,
+    Judged,
     both_providers,
     by_providers,
     forget_keyspace,
@@ -154,7 +154,7 @@ def test_killed_actors_lose_nothing_and_send_nothing_twice(made: Cluster, tmp_pa
         variables = by_providers(ports) | {"SHARDPOST_SCYLLA__KEYSPACE": KILLED}
         with PlatformProcess(data, variables, *on_scylla(made.hosts)) as platform:
             sendings = [
-                Sending(data, log, channel=channel, count=KILLED_COUNT)
+                Judged(data, log, channel=channel, count=KILLED_COUNT)
                 for channel in ("sms", "email")
             ]
             for number, kind in enumerate(kinds):

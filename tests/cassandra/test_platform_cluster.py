@@ -9,7 +9,7 @@ import pytest
 from tests.cassandra.conftest import running_cluster
 from tests.cassandra.front import Break, Rule
 from tests.cassandra.scylla_platform import (
-    Sending,
+    Judged,
     both_providers,
     by_providers,
     make_schema,
@@ -53,7 +53,7 @@ def test_a_killed_node_loses_nothing_and_sends_nothing_twice(
         with PlatformProcess(data, variables, *on_scylla(cluster.hosts)) as platform:
             with cluster.fronts.breaking(lost), cluster.fronts.breaking(silent):
                 sendings = [
-                    Sending(data, log, channel=channel, count=COUNT) for channel in ("sms", "email")
+                    Judged(data, log, channel=channel, count=COUNT) for channel in ("sms", "email")
                 ]
                 cluster.watch_owners()
                 sendings[0].wait_until_taken(COUNT // 10)

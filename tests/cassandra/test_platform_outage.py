@@ -7,7 +7,7 @@ import pytest
 
 from tests.cassandra.conftest import running_cluster
 from tests.cassandra.scylla_platform import (
-    Sending,
+    Judged,
     both_providers,
     by_providers,
     make_schema,
@@ -38,7 +38,7 @@ def test_an_outage_of_all_loses_nothing_and_sends_nothing_twice(
         variables = by_providers(ports) | {"SHARDPOST_SCYLLA__KEYSPACE": "outage"}
         with PlatformProcess(data, variables, *on_scylla(cluster.hosts)) as platform:
             sendings = [
-                Sending(data, log, channel=channel, count=COUNT) for channel in ("sms", "email")
+                Judged(data, log, channel=channel, count=COUNT) for channel in ("sms", "email")
             ]
             schedulers = platform.actors("Scheduler")
             for part in (10, 3):

@@ -3,13 +3,10 @@
 import asyncio
 import json
 import os
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from cluster.egress.simulator.log import LogLine, read_log
 from cluster.local.queries import LocalQueries
@@ -19,9 +16,10 @@ from pipeline.limits import POISON_ENDS_MAX
 from pipeline.message import MessageId
 from tests.support.both_providers import both_providers
 from tests.support.faults import Faults
-from tests.support.platform_process import PlatformProcess, begin, eventually, shardpost
+from tests.support.platform_process import PlatformProcess, eventually, shardpost
 from tests.support.provider_judge import Doubt, Fault, Findings, in_doubt_by_provider, judge
 from tests.support.seed import seeded_random
+from tests.support.sending import Sending
 
 # By each of both; `make chaos` sums up what many rounds write to FIGURES.
 MESSAGES = int(os.environ.get("SHARDPOST_CHAOS_MESSAGES", "20000"))
@@ -74,40 +72,18 @@ def variables(ports: dict[str, int]) -> dict[str, str]:
     }
 
 
-class Sending:
-    """A group of one channel on its way."""
-
-    def __init__(self, data: Path, channel: str, protocol: str, recipient: str) -> None:
-        self.channel, self.protocol = channel, protocol
-        self._data = data
-        file = data.parent / f"{channel}.csv"
-        lines = [f"{recipient.format(n % 1_000)},message {n}\n" for n in range(MESSAGES)]
-        file.write_text("to,text\n" + "".join(lines))
-        self._words = ("send", "--channel", channel, "--group", channel, str(file))
-        self._process = begin(*self._words, "--data", str(data))
-
-    def finish(self) -> None:
-        """Wait for the end of the sending, and send again if it was broken off by a fault."""
-        with suppress(subprocess.TimeoutExpired):
-            self._process.communicate(timeout=WORK_TIMEOUT_S)
-        sent = shardpost(*self._words, "--data", str(self._data))
-        assert sent.returncode == 0, sent.stderr[-2_000:]
-
-    def books(self) -> Any:
-        """What the books say of the group."""
-        answer = shardpost("group", self.channel, "--json", "--data", str(self._data))
-        assert answer.returncode == 0, answer.stderr[-2_000:]
-        return json.loads(answer.stdout)
+class Exported(Sending):
+    """A group of one channel on its way, of which each message can be asked about."""
 
     def is_over(self) -> bool:
         """Whether all of it is at its end, by the books."""
-        states = self.books()["states"]
+        states = self.counts()
         ended: int = sum(states[state] for state in ("sent", "failed", "uncertain"))
         return ended == MESSAGES
 
     def states(self) -> dict[str, str]:
         """Return the state of each message, by its id."""
-        words = ("export", self.channel, "--format", "jsonl", "--data", str(self._data))
+        words = ("export", self.channel, "--format", "jsonl", "--data", str(self.data))
         exported = shardpost(*words)
         assert exported.returncode == 0, exported.stderr[-2_000:]
         told = [json.loads(line) for line in exported.stdout.splitlines()]
@@ -134,7 +110,7 @@ async def doubts_of(data: Path, ids: Iterable[str]) -> dict[str, Doubt]:
 
 
 def judged(
-    sending: Sending, data: Path, log: Sequence[LogLine], faults: Sequence[Fault]
+    sending: Exported, data: Path, log: Sequence[LogLine], faults: Sequence[Fault]
 ) -> tuple[Counter[str], Findings]:
     """Hold what the platform says of each message against what the provider took."""
     states = sending.states()
@@ -165,8 +141,8 @@ def test_providers_take_everything_once_whatever_they_and_the_actors_do(tmp_path
         PlatformProcess(data, variables(ports)) as platform,
     ):
         sendings = [
-            Sending(data, "sms", "http", "+44770090{:04}"),
-            Sending(data, "email", "smtp", "reader{}@example.org"),
+            Exported(data, channel="sms", count=MESSAGES),
+            Exported(data, channel="email", count=MESSAGES),
         ]
         faults = Faults(platform, chance)
         while faults.count < FAULTS:
