@@ -1,13 +1,25 @@
-"""Ways in which other queues have sent twice or stood still; each must not happen here."""
+"""Ways in which other queues have sent twice or stood still; each must not happen here.
+
+Some have tests where their subject is: a message that ends the process that touches it
+(`tests/simulation/test_poison.py`, `tests/integration/test_poison_on_ray.py`); a write that takes
+effect after its author was deposed (`test_crash_table.py`, a zombie that wakes before its append);
+rows that appear below what was read (the simulation's late writes, `test_missed_rows.py`); two
+actors of one name (`tests/integration/test_registry_on_ray.py`); a conditional write that says no
+to its own repeat (`tests/cassandra/test_kill.py`); a disk that is full or lies
+(`tests/integration/test_local_disk_fails.py`, `test_local_writer_traced.py`).
+"""
 
 from pathlib import Path
 
 import pytest
 
+from pipeline.ingest.chunk import Accepted
 from pipeline.instant import DurationMs, later
 from pipeline.limits import Windows
 from pipeline.message import PartitionKey
+from tests.support.ingester_world import World
 from tests.support.lane_actors import GROUP, WINDOWS, CountingConnector, LaneActors, owner_id
+from tests.support.submissions import make_chunk, some_bodies
 from tests.support.virtual_time import in_virtual_time, loop_now, pass_time
 
 A_SECOND = 1_000
@@ -141,3 +153,20 @@ async def test_what_was_worked_off_is_never_read_again(tmp_path: Path) -> None:
         begins = [named["from_at"] for named in reads]
         assert begins == sorted(begins)
         assert begins[-1] >= later(world.clock.now(), -3 * A_SECOND)
+
+
+@in_virtual_time
+async def test_a_client_that_asks_again_after_a_day_gets_the_same_messages(tmp_path: Path) -> None:
+    """A queue that deduplicates for five minutes, or a day, takes what comes after for new."""
+    loop_now().ends_after_s = 40 * AN_HOUR / A_SECOND
+    async with World.on(tmp_path) as world:
+        chunk = make_chunk(some_bodies(20))
+        first = await world.ingester().submit(chunk)
+        assert isinstance(first, Accepted)
+        for wait_ms in (300 * A_SECOND, 23 * AN_HOUR, 2 * AN_HOUR):
+            await pass_time(wait_ms)
+            again = await world.ingester().submit(chunk)
+            assert again == Accepted(20, first.first_id, repeated_count=20)
+        rows = await world.buffer_rows()
+        assert len({row[1] for _, row in rows}) == 20
+        assert len({row[3] for _, row in rows}) == 1, "who is born once is judged by its fold later"
