@@ -7,7 +7,7 @@ of several rounds counts, as on a shared machine the others measure the neighbou
     python -m benchmarks.lane [MESSAGES]
 """
 
-import sys
+import argparse
 import time
 from collections.abc import Callable, Sequence
 from random import Random
@@ -177,7 +177,9 @@ def measure(count: int, *, with_doorbells: bool, tenants: Sequence[str] = ()) ->
 
 def main() -> None:
     """Print one line."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("messages", type=int, nargs="?", default=100_000, help="how many")
+    count: int = parser.parse_args().messages
     print_result(
         "lane",
         {

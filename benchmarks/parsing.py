@@ -8,9 +8,9 @@ rounds counts, as on a shared machine the others measure the neighbours.
     python -m benchmarks.parsing [RECORDS]
 """
 
+import argparse
 import io
 import random
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -116,5 +116,7 @@ def _canonicalizing(channel: str, recipients: list[str]) -> Callable[[], int]:
 
 
 if __name__ == "__main__":
-    asked = int(sys.argv[1]) if len(sys.argv) > 1 else _RECORDS
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("records", type=int, nargs="?", default=_RECORDS, help="how many")
+    asked: int = parser.parse_args().records
     print_result("parsing", {"records": asked, **measure(asked)})

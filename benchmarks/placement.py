@@ -6,6 +6,7 @@ different.  CPU time is measured, not time on the wall, so that a busy machine d
 figure is the median of the runs.  Beside the batches stand what they replace: one key at a time.
 """
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -52,6 +53,7 @@ def cluster_of_three() -> Generation:
 
 def main() -> None:
     """Measure and print one line."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     generation = cluster_of_three()
     chance = Random(1)
     batches = [[chance.randbytes(16) for _ in range(KEYS_PER_BATCH)] for _ in range(BATCHES)]

@@ -8,7 +8,7 @@ neighbours.
     python -m benchmarks.route [ROUNDS]
 """
 
-import sys
+import argparse
 import time
 from collections.abc import Callable
 from hashlib import blake2b
@@ -164,10 +164,12 @@ def _round_us(rounds: int) -> float:
     return _best_us(deal, rounds, count=1)
 
 
-def main(arguments: list[str]) -> None:
+def main() -> None:
     """Measure and print."""
-    print_result("route", measure(int(arguments[0]) if arguments else 5))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("rounds", type=int, nargs="?", default=5, help="of which the best counts")
+    print_result("route", measure(parser.parse_args().rounds))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
