@@ -98,7 +98,14 @@ class Picture:
         """
         if now.boot_us - self.read_boot_us > refresh_limit_ms(windows) * _US_PER_MS:
             raise PictureOld("the generations were not read for too long")
-        started = [one for one in self.generations if one.starts_at <= now.wall]
+        return self.generation_by_clock(now.wall)
+
+    def generation_by_clock(self, now: Instant) -> Generation:
+        """Return the newest generation that has started.
+
+        For whoever shows it: by this alone nothing may be written.
+        """
+        started = [one for one in self.generations if one.starts_at <= now]
         # A clock that is behind may see none of a cluster that has just begun.
         return started[-1] if started else self.generations[0]
 

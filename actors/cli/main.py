@@ -33,6 +33,7 @@ _MODULE_OF: Final = {
     "send": "send",
     "status": "status",
     "lanes": "lanes",
+    "generations": "generations_command",
     "group": "group",
     "messages": "messages",
     "trace": "trace",

@@ -77,6 +77,11 @@ class Ring:
         positions[positions == len(self.tokens)] = 0
         return positions
 
+    def share_of(self, node: str) -> float:
+        """Return which share of all tokens a node owns."""
+        owned = sum(held.through - held.after for held in self.ranges_of(node))
+        return owned / (TOKEN_MAX - TOKEN_MIN)
+
     def ranges_of(self, node: str) -> list[TokenRange]:
         """Return the ranges that a node owns, ascending; the one that wraps around is two."""
         ranges = []

@@ -43,6 +43,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (("version",), ("numpy", "rich")),
         (("status", "--json"), ()),
         (("lanes",), ()),
+        (("generations",), ()),
         (("group", "g"), ()),
         (("messages", "--state", "sent"), ()),
         (("trace", "0" * 32), ()),

@@ -30,6 +30,7 @@ PAGE = Path(__file__).parents[4] / "docs" / "operating" / "exit-codes.md"
 QUERIES = [
     ("status",),
     ("lanes",),
+    ("generations",),
     ("group", "g"),
     ("messages", "--state", "sent"),
     ("trace", "0" * 32),

@@ -10,6 +10,7 @@ from actors.cli.audit.findings import MEANINGS as FINDINGS
 from actors.cli.audit.findings import Finding
 from actors.cli.audit_command import AuditReport
 from actors.cli.doctor import DoctorReport
+from actors.cli.generations_command import GenerationReport, GenerationsReport, NodeReport
 from actors.cli.group import GroupReport
 from actors.cli.health_checks import Check
 from actors.cli.lanes import LaneReport, LanesReport
@@ -26,6 +27,7 @@ TEXT = PAGE.read_text(encoding="utf-8")
 SECTION_OF = {
     "status": "Is it running",
     "lanes": "Lanes",
+    "generations": "Which ring",
     "group": "The books of a group",
     "messages": "Which messages?",
     "trace": "What happened to one?",
@@ -76,6 +78,9 @@ def test_what_a_machine_decides_is_shown_in_the_right_form(
         ("status", StatusReport),
         ("lanes", LanesReport),
         ("lanes", LaneReport),
+        ("generations", GenerationsReport),
+        ("generations", GenerationReport),
+        ("generations", NodeReport),
         ("group", GroupReport),
         ("messages", MessagesReport),
         ("messages", MessageReport),
