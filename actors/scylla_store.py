@@ -9,7 +9,7 @@ from cluster.runtime.clock import SystemClock
 from cluster.runtime.scylla_settings import ScyllaSection
 from cluster.runtime.secrets import read_secret
 from cluster.runtime.settings import Settings
-from cluster.scylla import generations
+from cluster.scylla import generations, restores
 from cluster.scylla.administration import administration
 from cluster.scylla.clock_skew import clock_fault, measure_skews
 from cluster.scylla.first_generation import generations_of, refuse_other_windows
@@ -18,6 +18,7 @@ from cluster.scylla.session import ScyllaSession
 from cluster.scylla.settings import ScyllaSettings
 from cluster.topology.generation import Generation
 from pipeline.errors import SettingInvalid, StoreUnavailable
+from pipeline.instant import Instant
 from pipeline.ports import Clock
 
 
@@ -107,12 +108,29 @@ async def prepare_scylla(settings: Settings) -> ScyllaPlace:
     async with administration(named, settings.windows) as admin:
         await admin.check()
     async with connected(settings) as session:
-        skews = await measure_skews(session, clock=clock)
-        fault = clock_fault(skews, skew_ms_max=settings.windows.clock_skew_ms_max)
-        if fault is not None:
-            raise SettingInvalid(fault)
+        await _refuse_skew(session, settings, clock=clock)
         found = await generations_of(session, clock=clock, windows=settings.windows)
         return ScyllaPlace(found, session.addresses())
+
+
+async def mark_restored(settings: Settings) -> Instant:
+    """Note that the keyspace was restored from a backup, and return when.
+
+    Raises as `prepare_scylla`, and `PlatformHeld` while a platform runs on the keyspace.
+    """
+    clock = SystemClock()
+    async with administration(scylla_settings(settings.scylla), settings.windows) as admin:
+        await admin.check()
+    async with connected(settings) as session:
+        await _refuse_skew(session, settings, clock=clock)
+        return await restores.mark(session, clock=clock, windows=settings.windows)
+
+
+async def _refuse_skew(session: ScyllaSession, settings: Settings, *, clock: Clock) -> None:
+    skews = await measure_skews(session, clock=clock)
+    fault = clock_fault(skews, skew_ms_max=settings.windows.clock_skew_ms_max)
+    if fault is not None:
+        raise SettingInvalid(fault)
 
 
 @asynccontextmanager

@@ -60,7 +60,7 @@ MEANINGS: Final[Mapping[ExitCode, tuple[str, str]]] = MappingProxyType(
             "Name another, or mend this one as the line says.",
         ),
         ExitCode.PLATFORM_HELD: (
-            "Another platform runs on the data folder.",
+            "Another platform runs on the data folder, or on a keyspace that was restored.",
             "Stop it, or name another folder.",
         ),
         ExitCode.PLATFORM_NOT_RUNNING: (

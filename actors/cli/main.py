@@ -56,7 +56,7 @@ COMMANDS: Final = tuple(_MODULE_OF)
 # Commands that have commands of their own.
 GROUPS: Final = {
     "suppress": ("add", "import", "remove", "list"),
-    "schema": ("init", "check", "migrate"),
+    "schema": ("init", "check", "migrate", "restored"),
 }
 
 

@@ -8,10 +8,11 @@ import msgspec
 import typer
 
 from actors.cli.options import DataOption, HostsOption, JsonOption
-from actors.cli.output import write_json, write_line
+from actors.cli.output import shown_instant, write_json, write_line
 from cluster.runtime.settings import Settings, load_settings
 from cluster.runtime.store_kind import StoreKind
 from pipeline.errors import SettingInvalid
+from pipeline.instant import Instant
 
 
 class SchemaReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +29,7 @@ def register(app: typer.Typer) -> None:
     group.command("init")(_init)
     group.command("check")(_check)
     group.command("migrate")(_migrate)
+    group.command("restored")(_restored)
     app.add_typer(group, name="schema")
 
 
@@ -77,6 +79,35 @@ def _migrate(
     _tell(settings, applied, as_json=as_json, nothing="was up to date")
 
 
+class RestoredReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Since when a keyspace may be trusted; what waited by then is not sent by itself."""
+
+    keyspace: str
+    restored_at: str
+
+
+def _restored(
+    data: DataOption = None, hosts: HostsOption = None, as_json: JsonOption = False
+) -> None:
+    """Say that the keyspace was restored from a backup, before a platform starts on it.
+
+    What waited in it may have been sent since the backup was taken: it becomes `uncertain` and is
+    not sent by itself.  No platform may run on the keyspace meanwhile.  To be said once after each
+    restore.
+    """
+    settings = _on_scylla(load_settings(data=data, hosts=hosts))
+    report = RestoredReport(
+        keyspace=settings.scylla.keyspace, restored_at=shown_instant(asyncio.run(_mark(settings)))
+    )
+    if as_json:
+        write_json(report)
+    else:
+        write_line(
+            f"Keyspace {report.keyspace}: restored at {report.restored_at}.  What waited by then"
+            " becomes uncertain, and is not sent by itself."
+        )
+
+
 def _on_scylla(settings: Settings) -> Settings:
     logging.getLogger("cassandra").setLevel(logging.CRITICAL)
     if settings.store is not StoreKind.SCYLLA and not settings.scylla.hosts:
@@ -109,6 +140,12 @@ async def _bring_up_to_date(settings: Settings) -> list[int]:
 
     async with administration(scylla_settings(settings.scylla), settings.windows) as admin:
         return await admin.migrate()
+
+
+async def _mark(settings: Settings) -> Instant:
+    from actors.scylla_store import mark_restored
+
+    return await mark_restored(settings)
 
 
 def _tell(settings: Settings, applied: list[int], *, as_json: bool, nothing: str) -> None:

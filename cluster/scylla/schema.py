@@ -22,7 +22,7 @@ from pipeline.errors import ShardpostError
 from pipeline.limits import Windows
 
 # One file for each version, from the first on.
-_MIGRATIONS: Final = ("schema.cql",)
+_MIGRATIONS: Final = ("schema.cql", "schema_2.cql")
 SCHEMA_VERSION: Final = len(_MIGRATIONS)
 
 _ONLY: Final = UUID(int=0)

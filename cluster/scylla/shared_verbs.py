@@ -1,6 +1,6 @@
 """What actors and the command line both ask of the store."""
 
-from cluster.scylla import generations
+from cluster.scylla import generations, restores
 from cluster.scylla.buffer import BufferVerbs
 from cluster.scylla.cells import CellVerbs
 from cluster.scylla.journal import JournalVerbs
@@ -28,5 +28,5 @@ class SharedVerbs(
         return await generations.read_all(self._session)
 
     async def read_restored_at(self) -> Instant | None:
-        """Return None: a cluster that was restored does not say so."""
-        return None
+        """Return when the keyspace was last restored by its operator's word, None if never."""
+        return await restores.newest(self._session)
