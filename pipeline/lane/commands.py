@@ -34,6 +34,7 @@ from pipeline.lane.group_scan import GroupScan
 from pipeline.lane.lately import Lately
 from pipeline.lane.past import Folds, Past, Pasts
 from pipeline.lane.recent import RecentSet
+from pipeline.lane.restored import RESTORED, RestoreGuard, doubted
 from pipeline.lane.ruling import Batch, Ruling
 from pipeline.later import CommandEntry, CommandPage, CommandRow, EditionRow, GroupOrder, TimerPage
 from pipeline.lifecycle import Event, MessageState, Step, state_of
@@ -53,6 +54,7 @@ class Commands:
         recent: RecentSet,
         backlog: Backlog,
         orders: GroupOrders,
+        guard: RestoreGuard | None,
         *,
         cursor: Instant,
         windows: Windows,
@@ -61,6 +63,7 @@ class Commands:
         self._recent = recent
         self._backlog = backlog
         self._orders = orders
+        self._guard = guard
         self._windows = windows
         self._lately = Lately(validity_ms_max=windows.validity_ms_max)
 
@@ -79,6 +82,7 @@ class Commands:
         self._folds: dict[MessageId, Step | None] = {}
         self._pasts: dict[MessageId, Past] = {}
         self._scan: GroupScan | None = None
+        self._rest: Batch | None = None  # of the page of a scan
         self._bodies: Mapping[MessageId, Body] | None = None
 
         # Batches that answer commands and are not in the journal yet.
@@ -247,7 +251,9 @@ class Commands:
         if self._are_orders_stale:
             return None
         batch: Batch | None = None
-        if self._run:
+        if self._rest is not None:
+            batch, self._rest = self._rest, None
+        elif self._run:
             batch = self._judge_run()
         elif self._scan is not None:
             batch = self._judge_scan(self._scan)
@@ -280,7 +286,12 @@ class Commands:
             held.append(id_)
             answers.append(CommandAnswer(entry.id, ruled.verdict, ruled.detail, {}))
             if ruled.event is not None and body is not None:
-                rulings.append(self._ruling(entry, body, ruled))
+                ruling = self._ruling(entry, body, ruled)
+                if self._is_doubted(ruling):
+                    rulings.append(doubted(ruling, detail=RESTORED))
+                    answers[-1] = CommandAnswer(entry.id, Verdict.TOO_LATE, RESTORED, {})
+                    continue
+                rulings.append(ruling)
                 self._lately.on_command(CommandKind(entry.kind), rulings[-1])
                 if body.body and entry.kind == CommandKind.EDIT:
                     editions.append(EditionRow(id_, PartitionKey(entry.pk), at, Body(body.body)))
@@ -298,6 +309,9 @@ class Commands:
             held=held,
             command_cursor=cursor,
         )
+
+    def _is_doubted(self, ruling: Ruling) -> bool:
+        return self._guard is not None and self._guard.doubts_ruling(ruling)
 
     def _ruling(self, entry: CommandEntry, body: CommandBody, ruled: Ruled) -> Ruling:
         assert ruled.event is not None
@@ -333,7 +347,16 @@ class Commands:
         if not rulings:
             self._backlog.end_ruling(ids)
             return None
-        return Batch(rulings=rulings, held=ids, reason=scan.reason)
+        doubtful = [doubted(ruling) for ruling in rulings if self._is_doubted(ruling)]
+        if not doubtful:
+            return Batch(rulings=rulings, held=ids, reason=scan.reason)
+        # All lines of a batch have one reason; the others are ruled on next.
+        rest = [ruling for ruling in rulings if not self._is_doubted(ruling)]
+        rest_ids = [ruling.id for ruling in rest]
+        if rest:
+            self._rest = Batch(rulings=rest, held=rest_ids, reason=scan.reason)
+        held = [id_ for id_ in ids if id_ not in rest_ids]
+        return Batch(rulings=doubtful, held=held, reason=RESTORED)
 
     def on_applied(self, batch: Batch) -> None:
         """Note that what `take` returned is journaled."""

@@ -110,6 +110,7 @@ class Lane:
             self._recent,
             self._backlog,
             orders,
+            guard,
             cursor=recovered.command_cursor,
             windows=windows,
             now=now,

@@ -3,18 +3,25 @@
 A backup knows nothing of what happened after it was taken.  Until it was brought back, the folder
 it was taken of may have handed over whatever waited in it.  So what was there by then is never
 claimed: it becomes uncertain, and a receipt or a person settles it.  What was not due by then was
-not handed over, and what a later attempt asks for was asked for since.
+not handed over, unless somebody hurried it there: so it is not doubted, but whoever hurries it, or
+resumes it, is told that it is uncertain.  What a later attempt asks for was asked for since.
 """
 
 from collections.abc import Iterable
 from typing import Final
 
 from pipeline.instant import Instant
+from pipeline.lane.ruling import Ruling
 from pipeline.lane.window import Candidate
-from pipeline.lifecycle import attempt_awaited
-from pipeline.message import BufferRow, MessageId, TimerRow
+from pipeline.lifecycle import Event, attempt_awaited
+from pipeline.message import AT_ONCE, BufferRow, MessageId, TimerRow
 
 RESTORED: Final = "restored from a backup: it may have been handed over since that was taken"
+
+
+def doubted(ruling: Ruling, *, detail: str = "") -> Ruling:
+    """Return what becomes of a message instead of being put off."""
+    return ruling._replace(event=Event.LOSE_ANSWER, detail=detail, due_at=AT_ONCE)
 
 
 class RestoreGuard:
@@ -52,6 +59,19 @@ class RestoreGuard:
             return False
         self.suspects[id_] = candidate
         return True
+
+    def doubts_ruling(self, ruling: Ruling) -> bool:
+        """Return whether what a command puts off may have been handed over before the restore.
+
+        What waits for a later time is not doubted as long as it waits.  Who resumes or hurries it
+        cannot know whether somebody did so before, in the folder that the backup was taken of; and
+        nobody notes when it was paused.  What ended is asked for again by name, and was looked at.
+        """
+        return (
+            ruling.event is Event.DEFER
+            and attempt_awaited(ruling.fold) is not None
+            and max(ruling.born, ruling.due_at) <= self._restored_at
+        )
 
     def let_go(self, ids: Iterable[MessageId]) -> None:
         """Forget suspects: the next entry rules on them."""
